@@ -1,0 +1,96 @@
+"""Neural differential equations for PyTorch: fields, solvers, adjoints."""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as _version
+
+from torchdyn_core.adjoint import Adjoint, Backsolve, Checkpointed, Direct
+from torchdyn_core.controller import PID, Fixed, StepController
+from torchdyn_core.dropout import SolveDropout
+from torchdyn_core.errors import (
+    FallbackWarning,
+    GradientError,
+    IncompatibleError,
+    IntegrationError,
+    MissingExtraError,
+    OptionError,
+    PluginError,
+    ShapeError,
+    TorchdynError,
+    UnknownComponentError,
+    UnknownOptionError,
+)
+from torchdyn_core.field import VectorField, autonomous, per_row
+from torchdyn_core.methods import (
+    RK4,
+    BogackiShampine3,
+    DormandPrince5,
+    DormandPrince8,
+    Euler,
+    Heun,
+    Midpoint,
+    Ralston,
+    RK4ThreeEighths,
+    Tsitouras5,
+)
+from torchdyn_core.neural_ode import Augmentation, NeuralODE
+from torchdyn_core.path import Path
+from torchdyn_core.runge_kutta import ExplicitRungeKutta
+from torchdyn_core.series import IrregularSeries
+from torchdyn_core.solution import Final, Solution, Stats, Status
+from torchdyn_core.solve import solve
+from torchdyn_core.solver import Solver, State, Step
+from torchdyn_core.tableau import ButcherTableau
+
+try:
+    __version__ = _version("torchdyn-core")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "PID",
+    "RK4",
+    "Adjoint",
+    "Augmentation",
+    "Backsolve",
+    "BogackiShampine3",
+    "ButcherTableau",
+    "Checkpointed",
+    "Direct",
+    "DormandPrince5",
+    "DormandPrince8",
+    "Euler",
+    "ExplicitRungeKutta",
+    "FallbackWarning",
+    "Final",
+    "Fixed",
+    "GradientError",
+    "Heun",
+    "IncompatibleError",
+    "IntegrationError",
+    "IrregularSeries",
+    "Midpoint",
+    "MissingExtraError",
+    "NeuralODE",
+    "OptionError",
+    "Path",
+    "PluginError",
+    "RK4ThreeEighths",
+    "Ralston",
+    "ShapeError",
+    "Solution",
+    "SolveDropout",
+    "Solver",
+    "State",
+    "Stats",
+    "Status",
+    "Step",
+    "StepController",
+    "Tsitouras5",
+    "TorchdynError",
+    "UnknownComponentError",
+    "UnknownOptionError",
+    "VectorField",
+    "autonomous",
+    "per_row",
+    "solve",
+]

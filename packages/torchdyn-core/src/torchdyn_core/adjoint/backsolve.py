@@ -1,0 +1,316 @@
+"""The continuous adjoint, solved backwards in time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from torchdyn_core.adjoint.base import (
+    Adjoint,
+    Inputs,
+    Loop,
+    autocast_state,
+    find,
+    gather_inputs,
+    inspector,
+    under_transform,
+    watched,
+)
+from torchdyn_core.adjoint.continuous import AdjointField, AdjointProblem
+from torchdyn_core.binding import BoundField, field_time
+from torchdyn_core.controller import PID, Span, StepController
+from torchdyn_core.errors import GradientError, IncompatibleError, IntegrationError
+from torchdyn_core.field import VectorField
+from torchdyn_core.layout import Shared
+from torchdyn_core.loop.problem import Jumps, Outputs, Problem, Rows, Trajectory
+from torchdyn_core.loop.reports import assemble
+from torchdyn_core.solution import Status
+from torchdyn_core.solver import Solver
+from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
+
+__all__ = ["Backsolve"]
+
+
+@dataclass(frozen=True)
+class Backsolve(Adjoint):
+    """Solve the adjoint equation backwards: memory independent of the number of steps, gradients up to the tolerance.
+
+    State, adjoint and gradients are integrated together from each reported time to the one before; at every reported time
+    the state starts anew from the value that the forward pass stored. With steps per sample the backward solve shares its
+    steps, in a time that runs from 0 to 1 for every sample.
+
+    Arguments:
+        solver: The method backwards. Default: the one of the forward pass.
+        controller: Step-size control backwards. Default: that of the forward pass.
+        seminorm: Leave the gradients of parameters out of the error norm: they are integrals, which feed back into
+            nothing. Applies where the controller has no norm of its own.
+    References:
+        | Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equations. arXiv 1806.07366
+        | Kidger, Chen, Lyons (2021), "Hey, that's not an ODE": faster ODE adjoints via seminorms. arXiv 2009.09457
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import Backsolve, solve
+        >>> y0 = torch.tensor([1.0], requires_grad=True)
+        >>> solve(lambda t, y: -y, y0, torch.tensor([0.0, 1.0]), adjoint=Backsolve()).ys[-1].backward()
+        >>> round(y0.grad.item(), 3)
+        0.368
+    """
+
+    solver: Solver | None = None
+    controller: StepController | None = None
+    seminorm: bool = True
+
+    replays: ClassVar[bool] = True
+
+    def check(self, problem: Problem) -> None:
+        """Raise for what a continuous adjoint has no gradient for."""
+        if not torch.is_grad_enabled():
+            return
+        able = "adjoint='checkpointed' and adjoint='direct' can"
+        for name, asked in (("dense=True", problem.dense), ("record_steps=True", problem.record_steps)):
+            if asked:
+                raise IncompatibleError(f"adjoint='backsolve' gives no gradient through {name}; {able}")
+        if under_transform():
+            raise IncompatibleError(f"adjoint='backsolve' does not go through torch.func transforms; {able}")
+        controller = self.controller or problem.controller
+        solver = self.solver or problem.solver
+        if controller.adaptive and not solver.has_error_estimate:
+            raise IncompatibleError(
+                f"{type(solver).__name__} has no error estimate; wanted Backsolve(controller=Fixed(...)), or another solver="
+            )
+        if isinstance(controller, PID) and (isinstance(controller.rtol, Tensor) or isinstance(controller.atol, Tensor)):
+            raise IncompatibleError(
+                "tolerances for each entry of the state do not fit the adjoint's; wanted Backsolve(controller=PID(...)) with "
+                f"numbers; {able}"
+            )
+
+    def run(self, problem: Problem, loop: Loop) -> Trajectory:
+        """Run the loop without a graph, and tell autograd how to solve backwards."""
+        found = find(problem)
+        inputs = gather_inputs(problem, found)
+        plain = replace(inputs.problem, save=None, ts=problem.ts.detach())
+        plain, guard = watched(plain, found, inspector(inputs) if torch.is_grad_enabled() else None)
+        session = _Session(self, inputs, plain, loop)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in inputs.outer):
+            flat = _Backsolved.apply(session, *inputs.outer)
+        else:
+            with torch.no_grad():
+                flat = session.forward()
+        guard.verify()
+        return session.finish(problem, flat)
+
+
+class _Session:
+    """One solve between its forward and its backward passes."""
+
+    def __init__(self, adjoint: Backsolve, inputs: Inputs, plain: Problem, loop: Loop) -> None:
+        self.adjoint, self.inputs, self.plain, self.loop = adjoint, inputs, plain, loop
+        self.context = autocast_state(plain.layout.device)
+        self.trajectory: Trajectory | None = None
+        self.count = len(leaves(plain.y0))
+
+    def forward(self) -> tuple[Tensor, ...]:
+        """Reported states and the integral, flat."""
+        with self.context():
+            trajectory = self.loop(self.plain)
+        trajectory.stats.evaluations = self.plain.field.calls.count
+        self.inputs.stats = trajectory.stats
+        self.status = trajectory.status
+        outputs = trajectory.outputs
+        ys = assemble(self.plain, outputs.interior, trajectory.rows, outputs.y, trajectory.reached)
+        integral, self.integral_spec = flatten(outputs.integral)
+        self.trajectory = trajectory
+        return (*leaves(ys), *(leaf for leaf in integral if isinstance(leaf, Tensor)))
+
+    def finish(self, problem: Problem, flat: tuple[Tensor, ...]) -> Trajectory:
+        """The trajectory with outputs that carry gradients."""
+        trajectory, self.trajectory = self.trajectory, None
+        assert trajectory is not None
+        spec = flatten(problem.y0)[1]
+        ys = unflatten(flat[: self.count], spec)
+        integral = unflatten(flat[self.count :], self.integral_spec) if flat[self.count :] else None
+        inner = tree_map(lambda leaf: leaf[1:-1], ys)
+        count = problem.ts.shape[0] - 2
+        interior: Tree = None
+        if problem.layout.shared:
+            inner = tree_map(lambda leaf: leaf[: trajectory.reached - 1], inner)
+            if trajectory.reached > 1:
+                interior = _saved(problem, inner, trajectory.reached - 1)
+        elif count:
+            rows = leaves(ys)[0].shape[1]
+            sample = problem.layout.rows(torch.arange(problem.layout.samples, device=problem.layout.device))
+            report = torch.arange(1, count + 1, device=sample.device).repeat_interleave(rows)
+            row = torch.arange(rows, device=sample.device).repeat(count)
+            trajectory.rows = [Rows(0, 0, report, row, sample[row])]
+            interior = tree_map(lambda leaf: leaf.flatten(0, 1), inner)
+        last = tree_map(lambda leaf: leaf[-1], ys)
+        old = trajectory.outputs
+        trajectory.outputs = Outputs(last, old.carry, interior, integral, old.steps, old.dense)
+        return trajectory
+
+    def backward(self, ys: list[Tensor], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+        """Gradients of the inputs, interval by interval."""
+        failed = self.status != Status.SUCCESS
+        if bool(failed.any()) if isinstance(failed, Tensor) else failed:
+            raise GradientError("the solve did not reach its last time, so its continuous adjoint is not defined")
+        inputs, problem = self.inputs, self.inputs.problem
+        field = problem.field.rebound(problem.field.source, problem.field.args)
+        shared = [(i, t) for i, t in inputs.shared if i]  # times have their own formula
+        targets = [t for _, t in shared]
+        rows, loss_cots = list(cotangents[: self.count]), list(cotangents[self.count :])
+        adjoint = [torch.zeros_like(y[-1]) for y in ys]
+        gradients = [torch.zeros_like(t) for t in targets]
+        times = _TimeGradients(problem, field, loss_cots)
+        ts = problem.ts.detach()
+        with self.context():
+            for index in range(ts.shape[0] - 1, 0, -1):
+                state = [y[index] for y in ys]
+                jump = [None if g is None else g[index] for g in rows]
+                times.arrive(index, state, jump)
+                adjoint = [a if g is None else a + g for a, g in zip(adjoint, jump, strict=True)]
+                adjoint, gradients = self._interval(field, ts[index], ts[index - 1], state, adjoint, gradients, targets, loss_cots)
+            times.depart([y[0] for y in ys], adjoint)
+        inputs.stats.backward_evaluations += field.calls.count
+        sums: list[Tensor | None] = [None] * len(inputs.outer)
+        sums[0] = times.total
+        for offset, a in enumerate(adjoint):
+            first = rows[offset]
+            sums[1 + offset] = a if first is None else a + first[0]
+        for (position, _), g in zip(shared, gradients, strict=True):
+            sums[position] = g
+        return sums
+
+    def _interval(
+        self, field: BoundField, start: Tensor, end: Tensor, state: list[Tensor], adjoint: list[Tensor],
+        gradients: list[Tensor], targets: list[Tensor], loss_cots: list[Tensor | None],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Adjoint and gradients at the earlier end of an interval."""
+        problem = self.inputs.problem
+        if bool((start == end).all()):
+            return adjoint, gradients
+        layout = Shared(problem.layout.device, problem.layout.dtype)
+        controller = self._controller(problem)
+        rates = None
+        if problem.layout.shared:
+            span = Span(float(start), float(end), math.copysign(1.0, float(end) - float(start)))
+            jumps = problem.jumps.times
+            controller = controller.within(problem.span, span.start, span.end)
+        else:
+            rates = problem.layout.rows(start), problem.layout.rows(end - start)
+            span = Span(0.0, 1.0, 1.0)
+            jumps = problem.jumps.times
+            jumps = None if jumps is None else ((jumps - start) / (end - start)).flatten()
+            controller = controller.normalised(float((end - start).abs().max()))
+        known = self.inputs.known()
+        spec = flatten(problem.y0)[1]
+        task = AdjointProblem(targets, problem.integral_loss, loss_cots, rates, known, spec, problem.layout.dtype)
+        source = field.source
+        make = source.adjoint_field if isinstance(source, VectorField) else AdjointField
+        y0 = (state, adjoint, gradients)
+        inner = Problem(
+            BoundField(make(field, task)), self.adjoint.solver or problem.solver, controller, layout, y0,
+            torch.tensor([span.start, span.end], dtype=layout.dtype, device=layout.device), span,
+            Jumps(jumps, span, layout), max_steps=problem.max_steps,
+        )  # fmt: skip
+        with torch.no_grad():
+            trajectory = self.loop(inner)
+        if trajectory.status != Status.SUCCESS:
+            raise IntegrationError(
+                f"the backward solve of adjoint='backsolve' stopped at t = {trajectory.t:g} (from {span.start:g} to "
+                f"{span.end:g}): {Status(trajectory.status).cause}"
+            )
+        self.inputs.stats.replayed += trajectory.stats.steps
+        _, adjoint, gradients = trajectory.outputs.y
+        return adjoint, gradients
+
+    def _controller(self, problem: Problem) -> StepController:
+        controller = self.adjoint.controller or problem.controller
+        if not isinstance(controller, PID):
+            return controller
+        if controller.norm is None:
+            return replace(controller, norm=_seminorm) if self.adjoint.seminorm else controller
+        if self.adjoint.controller is not None:
+            return controller
+        user, spec = controller.norm, flatten(problem.y0)[1]
+
+        def norm(ratio: Tree) -> Tensor:
+            # the user's norm knows the state's structure: both parts that have it are measured with it
+            return torch.maximum(*(user(unflatten(part, spec)).max() for part in ratio[:2]))
+
+        return replace(controller, norm=norm)
+
+
+class _Backsolved(torch.autograd.Function):
+    """Autograd's view of a solve."""
+
+    @staticmethod
+    def forward(session: _Session, *tensors: Tensor) -> tuple[Any, ...]:
+        return session.forward()
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Any) -> None:
+        session: _Session = inputs[0]
+        ctx.session = session  # type: ignore[attr-defined]
+        ctx.save_for_backward(*inputs[1:], *output[: session.count])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        session: _Session = ctx.session
+        ys = [y.detach() for y in ctx.saved_tensors[-session.count :]]
+        return None, *session.backward(ys, cotangents)
+
+
+class _TimeGradients:
+    """Gradients of the report times: a later end moves along the slope, a later start against it."""
+
+    def __init__(self, problem: Problem, field: BoundField, loss_cots: list[Tensor | None]) -> None:
+        self._problem, self._field, self._loss_cots = problem, field, loss_cots
+        self.total = torch.zeros_like(problem.ts) if problem.ts.requires_grad else None
+
+    def arrive(self, index: int, state: list[Tensor], jump: list[Tensor | None]) -> None:
+        """The cotangent of a reported state, times the slope there."""
+        if self.total is None:
+            return
+        last = index == self.total.shape[0] - 1
+        if last or any(g is not None for g in jump):
+            self.total[index] += self._rate(index, state, jump, last)
+
+    def depart(self, state: list[Tensor], adjoint: list[Tensor]) -> None:
+        """The adjoint at the start, against the slope there."""
+        if self.total is not None:
+            self.total[0] -= self._rate(0, state, list(adjoint), True)
+
+    def _rate(self, index: int, state: list[Tensor], cots: list[Tensor | None], loss: bool) -> Tensor:
+        problem = self._problem
+        layout = problem.layout
+        t = problem.ts.detach()[index]
+        if not layout.shared:
+            t = t[layout.rows(torch.arange(layout.samples, device=layout.device))]
+        y = unflatten(state, flatten(problem.y0)[1])
+        pairs = list(zip(leaves(self._field(t, y)), cots, strict=True))
+        if loss and problem.integral_loss is not None:
+            pairs += zip(leaves(problem.integral_loss(field_time(t, y), y)), self._loss_cots, strict=True)
+        products = [(out.conj() * cot).real if out.is_complex() else out * cot for out, cot in pairs if cot is not None]
+        return sum((layout.sum_rows(p) for p in products), torch.zeros_like(problem.ts[0]))
+
+
+def _seminorm(ratio: Tree) -> Tensor:
+    """Root mean square over state and adjoint alone."""
+    parts = [p for part in ratio[:2] for p in leaves(part)]
+    total = sum(p.abs().double().square().sum() for p in parts)
+    return torch.as_tensor(total / max(1, sum(p.numel() for p in parts))).sqrt()
+
+
+def _saved(problem: Problem, inner: Tree, count: int) -> Tree:
+    if problem.save is None:
+        return inner
+    rows = [tree_map(lambda leaf, i=i: leaf[i], inner) for i in range(count)]
+    saved = [problem.save(field_time(problem.ts[i + 1], row), row) for i, row in enumerate(rows)]
+    return tree_map(lambda *parts: torch.stack(parts), saved[0], *saved[1:])

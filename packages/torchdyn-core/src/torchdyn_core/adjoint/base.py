@@ -1,0 +1,150 @@
+"""The adjoint contract: how a solve is run so that gradients flow, and what it depends on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from torchdyn_core.binding import Inspect, RandomnessGuard
+from torchdyn_core.errors import GradientError
+from torchdyn_core.leaves import Reach, check_known, isolate, reach
+from torchdyn_core.loop.problem import Problem, Trajectory
+from torchdyn_core.solution import Stats
+from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
+
+__all__ = ["Adjoint", "Inputs", "Loop", "gather_inputs", "graph_roots", "under_transform", "watched"]
+
+Loop = Callable[..., Trajectory]
+
+
+class Adjoint(ABC):
+    """How gradients pass through a solve. Frozen; it is handed the loop and knows nothing of fields and solvers.
+
+    Attributes:
+        replays: Whether the field is evaluated again in backward passes.
+    """
+
+    replays: ClassVar[bool]
+
+    @abstractmethod
+    def run(self, problem: Problem, loop: Loop) -> Trajectory:
+        """Run the loop so that the trajectory's outputs carry gradients."""
+
+    def check(self, problem: Problem) -> None:  # noqa: B027 - most adjoints do whatever is asked
+        """Raise `IncompatibleError` where the adjoint cannot do what is asked, naming those that can."""
+
+
+def graph_roots(problem: Problem) -> tuple[object, ...]:
+    """Everything whose tensors a step can depend on."""
+    return problem.field.source, problem.solver, problem.integral_loss, problem.save
+
+
+def watched(problem: Problem, found: Reach, inspect: Inspect | None) -> tuple[Problem, RandomnessGuard]:
+    """The problem with a guard on its first evaluation."""
+    guard = RandomnessGuard(found, inspect)
+    return replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args, guard)), guard
+
+
+def under_transform() -> bool:
+    """Whether a `torch.func` transform is running."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+@dataclass(eq=False)
+class Inputs:
+    """The tensors that a solve is differentiated with respect to, and the problem that computes with stand-ins for them.
+
+    Arguments:
+        problem: The problem with its own leaves in place of whatever carries a graph.
+        outer: What autograd is told of: times, state, carry, arguments, derived tensors and leaves.
+        inner: The stand-in for each of them in `problem` (the leaf itself for leaves; None for state and carry, which
+            every step has of its own).
+        stats: Where backward passes count what they cost.
+    """
+
+    problem: Problem
+    outer: list[Tensor]
+    inner: list[Tensor | None]
+    stats: Stats
+
+    @property
+    def shared(self) -> list[tuple[int, Tensor]]:
+        """Positions and stand-ins of the inputs that every step sees and that require grad."""
+        return [(i, t) for i, t in enumerate(self.inner) if t is not None and t.requires_grad]
+
+    def known(self) -> set[int]:
+        """Identities of the stand-ins."""
+        return {id(t) for t in self.inner if t is not None}
+
+
+def gather_inputs(problem: Problem, found: Reach) -> Inputs:
+    """Split a problem into what autograd sees and what replayed steps compute with.
+
+    Raises:
+        GradientError: If a function closes over a tensor that was computed from something that requires grad.
+    """
+    source, originals, proxies = problem.field.source, [], []
+    if isinstance(source, nn.Module):
+        source, originals, proxies = isolate(source)
+    isolated = {id(t) for t in originals}
+    for name, tensor in found.derived:
+        if id(tensor) not in isolated:
+            raise GradientError(
+                f"{name} is used by the field, requires grad and was computed outside the solve; steps are replayed "
+                "without its graph. Pass it through args=, or use adjoint='direct'."
+            )
+    args, args_spec = flatten(problem.field.args)
+    inner_args = [stand_in(a) if isinstance(a, Tensor) else a for a in args]
+    carry = problem.resume.carry if problem.resume is not None else None
+    detach = lambda tree: tree_map(Tensor.detach, tree)  # noqa: E731 - three uses, one line
+    ts = stand_in(problem.ts)
+    inner = replace(
+        problem,
+        field=problem.field.rebound(source, unflatten(inner_args, args_spec)),
+        ts=ts,
+        y0=detach(problem.y0),
+        resume=None if problem.resume is None else replace(problem.resume, carry=detach(carry)),
+    )
+    own = [*leaves(problem.y0), *leaves(carry)]
+    pairs: list[tuple[Tensor, Tensor | None]] = [(problem.ts, ts), *((t, None) for t in own)]
+    pairs += [(a, i) for a, i in zip(args, inner_args, strict=True) if isinstance(a, Tensor)]
+    pairs += list(zip(originals, proxies, strict=True))
+    # a leaf that is also an argument has its stand-in there, and is itself wherever the field holds it
+    pairs += [(leaf, leaf) for leaf in found.leaves]
+    return Inputs(inner, [p[0] for p in pairs], [p[1] for p in pairs], Stats())
+
+
+def stand_in(tensor: Tensor) -> Tensor:
+    """A leaf with the same values that requires grad where the tensor does."""
+    return tensor.detach().requires_grad_(tensor.requires_grad) if tensor.is_floating_point() or tensor.is_complex() else tensor
+
+
+def inspector(inputs: Inputs) -> Callable[[Tree, set[int], int], None]:
+    """Checks, on the first evaluation, that every leaf in its graph is known."""
+    known = inputs.known()
+
+    def inspect(out: Tree, own: set[int], sequence: int) -> None:
+        check_known(leaves(out), known | own, sequence)
+
+    return inspect
+
+
+def find(problem: Problem) -> Reach:
+    """Walk everything that a step can depend on."""
+    return reach(*graph_roots(problem))
+
+
+def autocast_state(device: torch.device) -> Any:
+    """A context that brings back the present autocast setting, for steps replayed in a backward pass.
+
+    Its weight cache is off: a cast made without a graph would be reused with one, and lose the weight's gradient.
+    """
+    kind = device.type
+    enabled = torch.is_autocast_enabled(kind)
+    dtype = torch.get_autocast_dtype(kind)
+    return lambda: torch.autocast(kind, dtype=dtype, enabled=enabled, cache_enabled=False)

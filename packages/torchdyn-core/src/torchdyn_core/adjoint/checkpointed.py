@@ -1,0 +1,283 @@
+"""Checkpointed discrete adjoint: the gradient of the steps taken, at one state a step or fewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from torchdyn_core.adjoint.base import (
+    Adjoint,
+    Inputs,
+    Loop,
+    autocast_state,
+    find,
+    gather_inputs,
+    inspector,
+    under_transform,
+    watched,
+)
+from torchdyn_core.adjoint.direct import Direct
+from torchdyn_core.adjoint.tape import BoundedTape, FullTape
+from torchdyn_core.binding import autograd_sequence
+from torchdyn_core.errors import OptionError, warn_once
+from torchdyn_core.leaves import check_known
+from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
+from torchdyn_core.loop.transition import Outcome, first_carry, replay
+from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
+
+__all__ = ["Checkpointed"]
+
+
+@dataclass(frozen=True)
+class Checkpointed(Adjoint):
+    """Replay each accepted step backwards, from its kept first state: the exact gradient of the discrete steps.
+
+    The forward pass keeps (time, state, carry) of each accepted step and no graph; the backward pass replays the steps
+    from last to first and differentiates one at a time. Under double backward the steps are replayed as one graph.
+
+    Arguments:
+        memory: Keep at most this many states at any time, those of the recomputation included (at least 3). Steps are
+            then recomputed in a binomial schedule, their number unknown in advance. None keeps one for each step.
+    Raises:
+        OptionError: If `memory` is not None and below 3.
+    References:
+        | Gholami, Keutzer, Biros (2019), ANODE: unconditionally accurate memory-efficient gradients for neural ODEs.
+          arXiv 1902.10298
+        | Griewank, Walther (2000), Algorithm 799: revolve. doi:10.1145/347837.347846
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import Checkpointed, solve
+        >>> y0 = torch.tensor([1.0], requires_grad=True)
+        >>> sol = solve(lambda t, y: -y, y0, torch.tensor([0.0, 1.0]), adjoint=Checkpointed(memory=3))
+        >>> sol.ys[-1].backward()
+        >>> round(y0.grad.item(), 3)
+        0.368
+    """
+
+    memory: int | None = None
+
+    replays: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.memory is not None and not (isinstance(self.memory, int) and self.memory >= 3):
+            raise OptionError(f"memory={self.memory!r}; wanted None or a whole number >= 3 (one kept, two at work)")
+
+    def run(self, problem: Problem, loop: Loop) -> Trajectory:
+        """Run the loop without a graph, and tell autograd how to replay it."""
+        if under_transform():
+            warn_once(
+                "adjoint='checkpointed' inside a torch.func transform runs as 'direct': these transforms keep the graph of "
+                "every backward pass, so checkpoints would save nothing. The gradient is the same."
+            )
+            return Direct().run(problem, loop)
+        found = find(problem)
+        if not torch.is_grad_enabled():
+            watched_problem, guard = watched(problem, found, None)
+            trajectory = _evaluate(watched_problem, loop, None)
+            guard.verify()
+            return trajectory
+        inputs = gather_inputs(problem, found)
+        inputs.problem, guard = watched(inputs.problem, found, inspector(inputs))
+        if not any(t.requires_grad for t in inputs.outer):
+            with torch.no_grad():
+                trajectory = _evaluate(inputs.problem, loop, None)
+            guard.verify()
+            return trajectory
+        session = _Session(inputs, problem, loop, self.memory)
+        outputs = _Replayed.apply(session, *inputs.outer)
+        guard.verify()
+        trajectory = session.trajectory
+        assert trajectory is not None
+        trajectory.outputs = unflatten(outputs, session.spec)
+        session.trajectory = None
+        return trajectory
+
+
+def _evaluate(problem: Problem, loop: Loop, tape: Any) -> Trajectory:
+    trajectory = loop(problem, tape)
+    trajectory.stats.evaluations = problem.field.calls.count
+    return trajectory
+
+
+class _Session:
+    """One solve between its forward and its backward passes."""
+
+    def __init__(self, inputs: Inputs, problem: Problem, loop: Loop, memory: int | None) -> None:
+        self.inputs, self.graph_problem, self.loop = inputs, problem, loop
+        self.tape = FullTape() if memory is None else BoundedTape(memory)
+        self.trajectory: Trajectory | None = None
+        self.spec: Any = None
+        self.context = autocast_state(problem.layout.device)
+
+    def forward(self) -> tuple[Tensor, ...]:
+        """Run the loop; the flat differentiable outputs."""
+        with self.context():
+            plain = replace(self.inputs.problem, ts=self.inputs.problem.ts.detach())
+            self.trajectory = _evaluate(plain, self.loop, self.tape)
+        self.inputs.stats = self.trajectory.stats
+        flat, self.spec = flatten(self.trajectory.outputs)
+        self.places = [i for i, leaf in enumerate(flat) if isinstance(leaf, Tensor)]
+        self.length = len(flat)
+        problem = self.inputs.problem
+        self.inputs.problem = replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args))
+        return tuple(flat)
+
+    def backward(self, cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+        """Gradients of the inputs, step by step."""
+        inputs, problem = self.inputs, self.inputs.problem
+        wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
+        shared, known, sequence = inputs.shared, inputs.known(), autograd_sequence()
+        sums: list[Tensor | None] = [None] * len(inputs.outer)
+        state = wanted.last_state(problem)
+        before = problem.field.calls.count
+        for index, record, y, carry in self.tape.backwards(self._advance):
+            y, carry = tree_map(_alive, y), tree_map(_alive, carry)
+            with torch.enable_grad(), self.context():
+                outcome = replay(problem, record, y, carry)
+            inputs.stats.replayed += 1
+            own = [*leaves(y), *leaves(carry)]
+            pairs = [*zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True), *wanted.read(index, outcome)]
+            live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
+            outs = [out for out, _ in live]
+            check_known(outs, known | {id(leaf) for leaf in own}, sequence)
+            if not outs:
+                state = [None] * len(own)
+                continue
+            targets = [leaf for leaf in own if leaf.requires_grad]
+            grads = torch.autograd.grad(
+                outs, [*targets, *(t for _, t in shared)], [cot for _, cot in live], allow_unused=True
+            )
+            found = iter(grads[: len(targets)])
+            state = [next(found) if leaf.requires_grad else None for leaf in own]
+            for (position, _), grad in zip(shared, grads[len(targets) :], strict=True):
+                sums[position] = _sum(sums[position], grad)
+        count = len(leaves(problem.y0))
+        if problem.resume is None and any(cot is not None for cot in state[count:]):
+            state = self._through_first_carry(state, sums)
+        inputs.stats.backward_evaluations += problem.field.calls.count - before
+        sums[1 : 1 + len(state)] = state
+        return sums
+
+    def _through_first_carry(self, state: list[Tensor | None], sums: list[Tensor | None]) -> list[Tensor | None]:
+        """Cotangents of the first carry, passed on to what it was made of; returns those of the first state."""
+        inputs, problem = self.inputs, self.inputs.problem
+        with torch.enable_grad(), self.context():
+            y = tree_map(_alive, problem.y0)
+            carry = leaves(first_carry(replace(problem, y0=y)))
+        own = [leaf for leaf in leaves(y) if leaf.requires_grad]
+        live = [(out, cot) for out, cot in zip(carry, state[len(leaves(y)) :], strict=True) if cot is not None]
+        live = [(out, cot) for out, cot in live if out.requires_grad]
+        targets = [*own, *(t for _, t in inputs.shared)]
+        grads = torch.autograd.grad([o for o, _ in live], targets, [c for _, c in live], allow_unused=True) if live else ()
+        first = iter(grads[: len(own)])
+        for (position, _), grad in zip(inputs.shared, grads[len(own) :], strict=False):
+            sums[position] = _sum(sums[position], grad)
+        return [
+            _sum(cot, next(first, None) if leaf.requires_grad else None)
+            for leaf, cot in zip(leaves(y), state, strict=False)
+        ]
+
+    def _advance(self, record: Record, y: Tree, carry: Tree) -> tuple[Tree, Tree]:
+        """Recompute the state behind a step that was not kept."""
+        problem = self.inputs.problem
+        bare = replace(problem, integral_loss=None, dense=False, ts=problem.ts.detach())
+        with torch.no_grad(), self.context():
+            outcome = replay(bare, record._replace(rows=None), y, carry)
+        self.inputs.stats.replayed += 1
+        return outcome.y, outcome.carry
+
+    def differentiable(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+        """The same gradients with a graph of their own: all steps replayed as one."""
+        problem = self.graph_problem
+        before = problem.field.calls.count
+        y = problem.y0
+        wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
+        pairs: list[tuple[Tensor, Tensor | None]] = []
+        with self.context():
+            carry = first_carry(problem)
+            for index, record in enumerate(self.tape.records):
+                outcome = replay(problem, record, y, carry)
+                pairs += wanted.read(index, outcome)
+                y, carry = outcome.y, outcome.carry
+        pairs += zip([*leaves(y), *leaves(carry)], wanted.last_state(problem), strict=True)
+        live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
+        targets = [t for t in tensors if t.requires_grad]
+        grads = iter(
+            torch.autograd.grad(
+                [out for out, _ in live], targets, [cot for _, cot in live], create_graph=True, allow_unused=True
+            )
+            if live
+            else ()
+        )
+        self.inputs.stats.backward_evaluations += problem.field.calls.count - before
+        return [next(grads, None) if t.requires_grad else None for t in tensors]
+
+
+class _Replayed(torch.autograd.Function):
+    """Autograd's view of a solve."""
+
+    @staticmethod
+    def forward(session: _Session, *tensors: Tensor) -> tuple[Any, ...]:
+        return session.forward()
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.session = inputs[0]  # type: ignore[attr-defined]
+        ctx.save_for_backward(*inputs[1:])  # their versions are checked: a weight changed in place raises
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        session: _Session = ctx.session
+        tensors = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, *session.differentiable(tensors, cotangents)
+        return None, *session.backward(cotangents)
+
+
+class _Cotangents:
+    """The cotangents of a run's outputs, handed out step by step."""
+
+    def __init__(self, records: list[Record], total: Outputs) -> None:
+        self._total = total
+        self._offsets = [0]
+        for record in records:
+            self._offsets.append(self._offsets[-1] + (0 if record.rows is None else len(record.rows)))
+
+    def last_state(self, problem: Problem) -> list[Tensor | None]:
+        """Those of the last state and carry, leaf by leaf."""
+        return [cot for tree in (self._total.y, self._total.carry) for cot in flatten(tree)[0] if tree is not None]
+
+    def read(self, index: int, outcome: Outcome) -> list[tuple[Tensor, Tensor | None]]:
+        """Pairs of what was read off a replayed step and its cotangent."""
+        rows = slice(self._offsets[index], self._offsets[index + 1])
+        total, seen = self._total, outcome.observed
+        parts = [
+            (outcome.y, total.steps, index),
+            (seen.interior, total.interior, rows),
+            (seen.integral, total.integral, ...),
+            (seen.dense, total.dense, index),
+        ]
+        return [
+            (out, cot[where])
+            for outs, cots, where in parts
+            if outs is not None and cots is not None
+            for out, cot in zip(flatten(outs)[0], flatten(cots)[0], strict=True)
+            if isinstance(out, Tensor) and cot is not None
+        ]
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _alive(leaf: Tensor) -> Tensor:
+    """A leaf of a graph of its own."""
+    leaf = leaf.detach()
+    return leaf.requires_grad_() if leaf.is_floating_point() or leaf.is_complex() else leaf

@@ -1,0 +1,112 @@
+"""The continuous adjoint as a vector field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from torchdyn_core.binding import autograd_sequence
+from torchdyn_core.field import VectorField, real_dtype
+from torchdyn_core.leaves import check_known
+from torchdyn_core.tree import Spec, Tree, align, leaves, unflatten
+
+if TYPE_CHECKING:
+    from torchdyn_core.binding import BoundField
+
+__all__ = ["AdjointField", "AdjointProblem"]
+
+
+@dataclass(frozen=True, eq=False)
+class AdjointProblem:
+    """What a continuous adjoint differentiates.
+
+    Arguments:
+        targets: Tensors that the field depends on, whose gradients are integrated along.
+        loss: The running loss, called with the time as the field gets it and the state, or None.
+        loss_cotangents: Cotangent of each leaf of the running loss's integral.
+        rates: None where the adjoint runs in time itself. Else pairs `(start, rate)` of shape `(R,)`: it runs in
+            `s` with `t = start + rate * s`, so that samples with spans of their own share their steps.
+        known: Identities of the tensors whose gradient is delivered.
+        spec: The state's structure.
+        dtype: The dtype of times.
+    """
+
+    targets: list[Tensor]
+    loss: Callable[[Tensor, Tree], Tree] | None
+    loss_cotangents: list[Tensor | None]
+    rates: tuple[Tensor, Tensor] | None
+    known: set[int]
+    spec: Spec
+    dtype: torch.dtype
+
+
+class AdjointField(VectorField):
+    r"""State, adjoint and gradients in one field, to be integrated from the end of an interval to its start.
+
+    With the running loss `l` and its cotangent `w`,
+
+    .. math:: \dot y = f, \quad \dot a = -a^T \partial_y f - w \partial_y l, \quad
+        \dot g = -a^T \partial_\theta f - w \partial_\theta l.
+
+    Shapes:
+        y: A tuple of three lists: the leaves of the state, their adjoints, and a gradient for each target.
+    References:
+        | Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equations. arXiv 1806.07366
+        | Massaroli, Poli, Bin, Park, Yamashita, Asama (2020), Stable neural flows (the adjoint with a running loss).
+          arXiv 2003.08063
+    """
+
+    def __init__(self, bound: BoundField, problem: AdjointProblem) -> None:
+        super().__init__()
+        self.bound, self.problem = bound, problem
+
+    def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:
+        """The slopes of state, adjoint and gradients."""
+        state, adjoint, _ = y
+        if self.problem.rates is None:
+            return self.slope(t.to(self.problem.dtype), state, adjoint)
+        start, rate = self.problem.rates
+        slopes = self.slope(start + rate * t, state, adjoint)
+        states, adjoints, gradients = slopes
+        # each row runs at its own rate; gradients already sum rows that were weighed with it
+        return scaled(rate, states), scaled(rate, adjoints), gradients
+
+    def slope(self, t: Tensor, state: list[Tensor], adjoint: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """The three slopes at a time; with rates, gradients come weighed with them."""
+        problem = self.problem
+        sequence = autograd_sequence()
+        with torch.enable_grad():
+            own = [leaf.detach().requires_grad_() for leaf in state]
+            alive = unflatten(own, problem.spec)
+            dy = self.bound(t, alive)
+            pairs = list(zip(leaves(dy), adjoint, strict=True))
+            if problem.loss is not None:
+                value = leaves(problem.loss(self.bound.time(t, alive), alive))
+                pairs += [(v, c) for v, c in zip(value, problem.loss_cotangents, strict=True) if c is not None]
+            pairs = [(out, cot) for out, cot in pairs if out.requires_grad]
+            targets = [*own, *problem.targets]
+            check_known([out for out, _ in pairs], problem.known | {id(leaf) for leaf in own}, sequence)
+            grads = self._grads(pairs, own)
+        down = [torch.zeros_like(x) if g is None else -g for x, g in zip(targets, grads, strict=True)]
+        return [leaf.detach() for leaf in leaves(dy)], down[: len(own)], down[len(own) :]
+
+    def _grads(self, pairs: list[tuple[Tensor, Tensor]], own: list[Tensor]) -> list[Tensor | None]:
+        targets, rates = self.problem.targets, self.problem.rates
+        if not pairs:
+            return [None] * (len(own) + len(targets))
+        outs, cots = [out for out, _ in pairs], [cot for _, cot in pairs]
+        if rates is None:
+            return list(torch.autograd.grad(outs, [*own, *targets], cots, allow_unused=True))
+        # parameters have no batch axis: weigh each row's share with its rate before they are summed
+        rows = list(torch.autograd.grad(outs, own, cots, allow_unused=True, retain_graph=bool(targets)))
+        weighed = scaled(rates[1], cots)
+        return rows + (list(torch.autograd.grad(outs, targets, weighed, allow_unused=True)) if targets else [])
+
+
+def scaled(rate: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """Slopes in `s` from slopes in `t`, row by row."""
+    return [align(rate, x).to(real_dtype(x)) * x for x in tensors]

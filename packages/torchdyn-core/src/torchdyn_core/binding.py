@@ -1,0 +1,267 @@
+"""Binding: what a field is inside a solve.
+
+`solve` makes one bound field: arguments applied, begun, its times cast, its results checked. Solvers call it; forward
+passes, replayed steps and continuous adjoints use the same one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchdyn_core.errors import IncompatibleError, ShapeError
+from torchdyn_core.field import real_dtype
+from torchdyn_core.leaves import Reach
+from torchdyn_core.tree import Tree, align, flatten, tree_map, unflatten
+
+__all__ = ["NO_ARGS", "BoundField", "RandomnessGuard", "autograd_sequence", "field_time"]
+
+NO_ARGS: Any = object()
+"""Stands for `args=None`: the field is called without them."""
+
+
+Inspect = Callable[[Tree, set[int], int], None]
+"""Takes the outputs of an evaluation, the identities of its own leaves, and autograd's sequence number at its start."""
+
+
+class Calls:
+    """Counts evaluations of a field."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class BoundField:
+    """A field with everything that belongs to one solve.
+
+    Arguments:
+        source: What is called: a `VectorField` that has begun, or any callable.
+        args: The tree passed on as a last argument, or `NO_ARGS`.
+    """
+
+    def __init__(self, source: Callable[..., Tree], args: Tree = NO_ARGS) -> None:
+        self.source = source
+        self.args = args
+        self.calls = Calls()
+        self._first: RandomnessGuard | None = None
+        self._window: tuple[Tensor, Tensor] | None = None
+        self._differentiates = False
+        self._versioned = not torch.is_inference_mode_enabled()
+
+    def __call__(self, t: Tensor, y: Tree) -> Tree:
+        """The slope at time `t` (float64, `()` or `(R,)`)."""
+        return self.evaluate(self.source, t, y)
+
+    def evaluate(self, function: Callable[..., Tree], t: Tensor, y: Tree, like: Tree | None = None) -> Tree:
+        """Call a function of the field (a drift, a diffusion, an energy) as the field itself is called.
+
+        Arguments:
+            function: Takes `(t, y)`, and `args` where the solve has them.
+            t: float64, `()` or `(R,)`.
+            y: The state.
+            like: A tree of the shapes and dtypes to expect. Default: those of `y`.
+        """
+        self.calls.count += 1
+        time = self.time(t, y)
+        if self._first is not None:
+            first, self._first = self._first, None
+            out = first(lambda z: self._call(function, time, z), y)
+        else:
+            out = self._call(function, time, y)
+        return _checked(out, y if like is None else like)
+
+    def within(self, lower: Tensor, upper: Tensor) -> BoundField:
+        """The same field seen between two times: a step that touches a jump sees the limit from its own side."""
+        new = copy.copy(self)
+        new._window = (lower, upper)
+        return new
+
+    def rebound(
+        self, source: Callable[..., Tree], args: Tree, first: RandomnessGuard | None = None
+    ) -> BoundField:
+        """The same binding of another source and other arguments, with a count of its own."""
+        new = copy.copy(self)
+        new.source, new.args, new._first = source, args, first
+        new.calls = Calls()
+        return new
+
+    def time(self, t: Tensor, y: Tree) -> Tensor:
+        """A time as the user's functions get it."""
+        return field_time(t, y, self._window)
+
+    def _call(self, function: Callable[..., Tree], time: Tensor, y: Tree) -> Tree:
+        if not self._differentiates:
+            before = self._versions(y)
+            try:
+                out = function(time, y) if self.args is NO_ARGS else function(time, y, self.args)
+            except RuntimeError as error:
+                # A field that differentiates inside needs a state that requires grad; asking for that in every solve
+                # would build graphs that nobody uses.
+                if "does not require grad" not in str(error):
+                    raise
+                self._differentiates = True
+            else:
+                if before is not None and self._versions(y) != before:
+                    raise IncompatibleError(
+                        "the field changed the state y in place; wanted a new tensor: y * 2 instead of y.mul_(2)"
+                    )
+                return out
+        return self._call_with_grad(function, time, y)
+
+    def _call_with_grad(self, function: Callable[..., Tree], time: Tensor, y: Tree) -> Tree:
+        graph = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.enable_grad():
+
+            def alive(leaf: Tensor) -> Tensor:
+                leaf = leaf.clone() if leaf.is_inference() else leaf
+                return leaf if leaf.requires_grad else leaf.detach().requires_grad_()
+
+            z = tree_map(alive, y)
+            time = time.clone() if time.is_inference() else time
+            out = function(time, z) if self.args is NO_ARGS else function(time, z, self.args)
+        return out if graph else tree_map(torch.Tensor.detach, out)
+
+    def _versions(self, y: Tree) -> tuple[int, ...] | int | None:
+        if not self._versioned:
+            return None
+        if isinstance(y, Tensor):
+            return y._version
+        return tuple(leaf._version for leaf in flatten(y)[0])
+
+
+def field_time(t: Tensor, y: Tree, window: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """A time as the user's field gets it: in the state's real dtype, shaped to multiply the state.
+
+    Arguments:
+        t: float64, `()` or `(R,)`.
+        y: The state.
+        window: Bounds in the state's real dtype that the time is clamped to, its gradient untouched.
+    """
+    if isinstance(y, Tensor):
+        first, shape = y, align
+    else:
+        first, shape = flatten(y)[0][0], _keep
+    t = t.to(real_dtype(first))
+    if window is not None:
+        inside = torch.minimum(torch.maximum(t.detach(), window[0]), window[1])
+        t = inside + (t - t.detach()) if t.requires_grad else inside
+    return shape(t, first)
+
+
+def _keep(t: Tensor, leaf: Tensor) -> Tensor:
+    return t
+
+
+def _checked(out: Tree, like: Tree) -> Tree:
+    """The field's result, or an error that says what is wrong with it."""
+    if isinstance(like, Tensor):
+        if isinstance(out, Tensor) and out.shape == like.shape and out.dtype == like.dtype and out.device == like.device:
+            return out
+        return _checked_leaf("", out, like)
+    parts, spec = flatten(like)
+    try:
+        got, got_spec = flatten(out)
+    except Exception as error:
+        raise ShapeError(f"the field returned {type(out).__name__}; wanted a tree like y0") from error
+    if got_spec != spec:
+        raise ShapeError(f"the field returned {_describe(out)}; wanted a tree like y0: {_describe(like)}")
+    return unflatten([_checked_leaf(f" in leaf {i}", g, p) for i, (g, p) in enumerate(zip(got, parts, strict=True))], spec)
+
+
+def _checked_leaf(where: str, out: Any, like: Tensor) -> Tensor:
+    if out is None:
+        raise ShapeError(f"the field returned None{where}; wanted dy/dt, a tensor like y (is a return missing?)")
+    if not isinstance(out, Tensor):
+        raise ShapeError(f"the field returned {_describe(out)}{where}; wanted a tensor of shape {tuple(like.shape)}")
+    if out.shape != like.shape:
+        raise ShapeError(f"the field returned shape {tuple(out.shape)}{where}; wanted y's shape {tuple(like.shape)}")
+    if out.device != like.device:
+        raise ShapeError(f"the field returned a tensor on {out.device}{where}; wanted y's device {like.device}")
+    if out.dtype != like.dtype:
+        if torch.is_autocast_enabled(like.device.type) and not (out.is_complex() and not like.is_complex()):
+            return out.to(like.dtype)  # autocast's half precision ends at the field; the state keeps its own
+        raise ShapeError(
+            f"the field returned {out.dtype}{where}; wanted y's dtype {like.dtype}: cast y0, or the field's parameters"
+        )
+    return out
+
+
+def _describe(out: Any) -> str:
+    if isinstance(out, Tensor):
+        return f"a tensor of shape {tuple(out.shape)}"
+    if isinstance(out, (tuple, list)):
+        return f"{type(out).__name__} of {len(out)}"
+    if isinstance(out, dict):
+        return f"dict of {sorted(map(str, out))}"
+    return type(out).__name__
+
+
+class RandomnessGuard:
+    """Refuses a field that would be replayed differently: one that draws random numbers or changes its buffers.
+
+    Arguments:
+        found: What a walk from the field found.
+        inspect: Looks at the graph of the first evaluation; None where no graph is wanted.
+    """
+
+    def __init__(self, found: Reach, inspect: Inspect | None = None) -> None:
+        self._buffers = list(found.buffers())
+        self._inspect = inspect
+        self._versions = self._buffer_versions()
+        self._random = _generator_states()
+
+    def __call__(self, evaluate: Callable[[Tree], Tree], y: Tree) -> Tree:
+        """The first evaluation, watched."""
+        if self._inspect is None or torch.is_inference_mode_enabled():
+            out = evaluate(y)
+            self.verify()
+            return out
+        with torch.enable_grad():
+            sequence = autograd_sequence()
+            alive = tree_map(lambda leaf: leaf.detach().requires_grad_(), y)
+            out = evaluate(tree_map(lambda leaf: leaf * 1, alive))  # no leaf, which a field could not change in place
+        self.verify()
+        self._inspect(out, {id(leaf) for leaf in flatten(alive)[0]}, sequence)
+        return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, out)
+
+    def verify(self) -> None:
+        """Raise if random numbers were drawn, or a buffer changed, since the guard was made."""
+        remedy = (
+            "Draw once a solve instead (SolveDropout, or VectorField.begin), put the field into eval mode, or use "
+            "adjoint='direct' with controller=Fixed(...), which evaluates each step once."
+        )
+        for (name, _), before, after in zip(self._buffers, self._versions, self._buffer_versions(), strict=True):
+            if before != after:
+                raise IncompatibleError(
+                    f"the field changes its buffer {name} while it is evaluated (batch norm in training mode?): a "
+                    f"replayed or rejected step would see another field. {remedy}"
+                )
+        if any(not torch.equal(a, b) for a, b in zip(self._random, _generator_states(), strict=True)):
+            raise IncompatibleError(
+                "the field draws random numbers while it is evaluated (dropout in training mode?): a replayed or "
+                f"rejected step would see another field. {remedy}"
+            )
+
+    def _buffer_versions(self) -> list[int]:
+        return [0 if buffer.is_inference() else buffer._version for _, buffer in self._buffers]
+
+
+def _generator_states() -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states.extend(torch.cuda.get_rng_state_all())
+    return states
+
+
+def autograd_sequence() -> int:
+    """The sequence number of the next graph node of this thread: older nodes have smaller ones."""
+    with torch.enable_grad():
+        node = (torch.zeros((), requires_grad=True) * 1.0).grad_fn
+    assert node is not None
+    return int(node._sequence_nr())  # type: ignore[attr-defined]

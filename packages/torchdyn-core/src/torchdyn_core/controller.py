@@ -1,0 +1,378 @@
+"""Step-size controllers: where steps end, and which are accepted. The only home of tolerances."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchdyn_core.errors import OptionError, ShapeError
+from torchdyn_core.field import real_dtype
+from torchdyn_core.layout import Layout
+from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, maximum, minimum, negate, power, where
+from torchdyn_core.tree import Tree, align, tree_map
+
+if TYPE_CHECKING:
+    from torchdyn_core.binding import BoundField
+    from torchdyn_core.solver import Solver
+
+__all__ = ["PID", "Fixed", "Span", "StepController"]
+
+
+class Span(NamedTuple):
+    """Where a solve starts and ends, for each sample; `direction` is 1 or -1."""
+
+    start: Scalar
+    end: Scalar
+    direction: Scalar
+
+
+class Verdict(NamedTuple):
+    """What becomes of a step: whether it is accepted, the controller's next state, whether it can go no smaller."""
+
+    accept: Flag
+    control: Any
+    exhausted: Flag
+
+
+class StepController(ABC):
+    """Decides where each step ends and whether it counts.
+
+    A controller is frozen. Its formulas serve Python floats and tensors `(B,)` alike: write them with the functions of
+    `torchdyn_core.scalars`. Its state is a NamedTuple of scalars.
+
+    Attributes:
+        adaptive: Whether it needs the solver's error estimate.
+        jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there.
+    """
+
+    adaptive: ClassVar[bool]
+    jump_ts: Tensor | Sequence[float] | None
+
+    @abstractmethod
+    def init(self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout) -> Any:
+        """The state to start from. `slope()` gives dy/dt at the start, from the solver's cache where it is there."""
+
+    def resume(self, control: Any, span: Span) -> Any:
+        """The state to go on from in a new span; `control` is the state of an earlier solve."""
+        return control
+
+    def within(self, span: Span, start: float, end: float) -> StepController:
+        """The same control for a part of the span, in either direction: what a continuous adjoint steps with."""
+        return self
+
+    def normalised(self, longest: float) -> StepController:
+        """The same control for a time that runs from 0 to 1 in place of at most `longest`."""
+        return self
+
+    @abstractmethod
+    def target(self, control: Any, t: Scalar, span: Span) -> Scalar:
+        """Where the next step would end, were there no jump and no end."""
+
+    @abstractmethod
+    def error(self, error: Tree | None, y0: Tree, y1: Tree, layout: Layout) -> Scalar:
+        """The size of a local error in units of what is tolerated."""
+
+    @abstractmethod
+    def decide(self, control: Any, t0: Scalar, t1: Scalar, cut: Flag, error: Scalar, order: int) -> Verdict:
+        """Judge a step. `cut` tells that it ended before its target."""
+
+
+class FixedState(NamedTuple):
+    """The grid's origin and end, and how many of its points were reached."""
+
+    origin: Scalar
+    end: Scalar
+    index: Scalar
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fixed(StepController):
+    """Steps on a grid that is known in advance. Give one of `dt`, `steps` and `grid`.
+
+    Arguments:
+        dt: Step size: `ceil(span / dt - 1e-9)` steps end at `t0 + i * dt`, the last one at the end.
+        steps: Number of equal steps.
+        grid: All step times, from the first to the last of the span, `(K,)`.
+        jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there too.
+    Raises:
+        OptionError: If not exactly one of the three is given, or it makes no grid.
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import Euler, Fixed, solve
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: y, torch.ones(()), ts, solver=Euler(), controller=Fixed(dt=0.25)).ys[-1]
+        tensor(2.4414)
+    """
+
+    dt: float | None = None
+    steps: int | None = None
+    grid: Tensor | Sequence[float] | None = None
+    jump_ts: Tensor | Sequence[float] | None = None
+
+    adaptive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("dt", "steps", "grid") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise OptionError(f"Fixed got {given or 'nothing'}; wanted exactly one of dt=, steps=, grid=")
+        if self.dt is not None and not (isinstance(self.dt, (int, float)) and 0 < self.dt < math.inf):
+            raise OptionError(f"dt={self.dt!r}; wanted a finite number > 0 (its sign follows from ts)")
+        if self.steps is not None and not (isinstance(self.steps, int) and self.steps >= 1):
+            raise OptionError(f"steps={self.steps!r}; wanted a whole number >= 1")
+        if self.grid is not None:
+            object.__setattr__(self, "grid", _checked_grid(self.grid))
+
+    def init(self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout) -> Any:
+        self._check_grid_spans(span)
+        return FixedState(span.start, span.end, layout.constant(0.0))
+
+    def resume(self, control: FixedState, span: Span) -> Any:
+        if self.dt is not None:
+            return control._replace(end=span.end)
+        # A grid that depends on the span goes on only in the span it was made for.
+        same = control.end == span.end
+        return FixedState(where(same, control.origin, span.start), span.end, where(same, control.index, 0.0 * control.index))
+
+    def target(self, control: FixedState, t: Scalar, span: Span) -> Scalar:
+        following = control.index + 1.0
+        length = absolute(span.end - control.origin)
+        if self.grid is not None:
+            assert isinstance(self.grid, Tensor)
+            if isinstance(following, Tensor):
+                grid = self.grid.to(following.device, following.dtype)
+                return grid[following.long().clamp(max=len(grid) - 1)]
+            return float(self.grid[min(int(following), len(self.grid) - 1)])
+        if self.steps is not None:
+            count, dt = float(self.steps), length / self.steps
+        else:
+            assert self.dt is not None
+            dt = self.dt
+            count = _ceil(length / dt - 1e-9)
+        return where(following < count, control.origin + span.direction * following * dt, span.end)
+
+    def within(self, span: Span, start: float, end: float) -> Fixed:
+        if self.dt is not None:
+            return self
+        if self.steps is not None:
+            return Fixed(dt=float(absolute(span.end - span.start)) / self.steps, jump_ts=self.jump_ts)
+        assert isinstance(self.grid, Tensor)
+        low, high = min(start, end), max(start, end)
+        inner = sorted((t for t in self.grid.tolist() if low < t < high), reverse=end < start)
+        return Fixed(grid=[start, *inner, end], jump_ts=self.jump_ts)
+
+    def normalised(self, longest: float) -> Fixed:
+        if self.dt is not None:
+            return Fixed(steps=max(1, math.ceil(longest / self.dt - 1e-9)))
+        if self.steps is not None:
+            return Fixed(steps=self.steps)
+        assert isinstance(self.grid, Tensor)
+        return Fixed(steps=len(self.grid) - 1)
+
+    def error(self, error: Tree | None, y0: Tree, y1: Tree, layout: Layout) -> Scalar:
+        return layout.constant(0.0)
+
+    def decide(self, control: FixedState, t0: Scalar, t1: Scalar, cut: Flag, error: Scalar, order: int) -> Verdict:
+        accept = error <= 1.0
+        reached = accept & negate(cut)
+        return Verdict(accept, control._replace(index=control.index + where(reached, 1.0, 0.0)), negate(accept))
+
+    def _check_grid_spans(self, span: Span) -> None:
+        if self.grid is None:
+            return
+        assert isinstance(self.grid, Tensor)
+        first, last = float(self.grid[0]), float(self.grid[-1])
+        start, end = (torch.as_tensor(x, dtype=torch.float64) for x in (span.start, span.end))
+        if bool((start != first).any()) or bool((end != last).any()):
+            raise ShapeError(
+                f"grid runs from {first:g} to {last:g}, ts from {start.tolist()} to {end.tolist()}; wanted the same ends"
+            )
+
+
+class PIDState(NamedTuple):
+    """The step size to try next, the errors of the last two accepted steps, and whether a step was just rejected."""
+
+    dt: Scalar
+    error1: Scalar
+    error2: Scalar
+    rejected: Flag
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PID(StepController):
+    r"""Proportional-integral-derivative control of the local error.
+
+    A step is accepted if the norm of `error / (atol + rtol * max(|y0|, |y1|))` is at most 1; the next step size is
+    `safety * e_n^(-b1/k) * e_{n-1}^(-b2/k) * e_{n-2}^(-b3/k)` times the last one, `k` being the solver's order,
+    `b1 = p + i + d`, `b2 = -(p + 2d)`, `b3 = d`. The default (`i` alone) is the classical controller of Hairer and SciPy.
+
+    Arguments:
+        rtol: Relative tolerance, a number or a tensor that broadcasts against the state.
+        atol: Absolute tolerance, in the state's unit, likewise.
+        pcoeff: Proportional coefficient; 0.2 to 0.4 smooths step sizes where the field is mildly stiff.
+        icoeff: Integral coefficient.
+        dcoeff: Derivative coefficient.
+        safety: Factor on every proposed step size.
+        factor_min: The most that a step size may shrink at once.
+        factor_max: The most that it may grow at once.
+        dt0: First step size; None to choose it by Hairer's rule (one evaluation).
+        dt_min: A step rejected at this size ends the solve.
+        dt_max: Largest step size.
+        jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there.
+        norm: Takes the error divided by its tolerance, a tree like the state, and returns a number (with steps per
+            sample `(B,)`). Default: root mean square.
+    Raises:
+        OptionError: If a value makes no sense.
+    References:
+        | Soederlind (2003), Digital filters in adaptive time-stepping. doi:10.1145/641876.641877
+        | Hairer, Noersett, Wanner (1993), Solving Ordinary Differential Equations I, II.4.
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import PID, solve
+        >>> ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        >>> tight = solve(lambda t, y: -y, torch.ones(1).double(), ts, controller=PID(rtol=1e-9, atol=1e-9))
+        >>> abs(tight.ys[-1].item() - 0.36787944117144233) < 1e-8
+        True
+    """
+
+    rtol: float | Tensor = 1e-3
+    atol: float | Tensor = 1e-6
+    pcoeff: float = 0.0
+    icoeff: float = 1.0
+    dcoeff: float = 0.0
+    safety: float = 0.9
+    factor_min: float = 0.2
+    factor_max: float = 10.0
+    dt0: float | None = None
+    dt_min: float = 0.0
+    dt_max: float = math.inf
+    jump_ts: Tensor | Sequence[float] | None = None
+    norm: Callable[[Tree], Tensor] | None = None
+
+    adaptive: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            fine = bool((torch.isfinite(value) & (value >= 0)).all()) if isinstance(value, Tensor) else _number(value, 0.0)
+            if not fine:
+                raise OptionError(f"{name}={value!r}; wanted a finite number >= 0")
+        if not isinstance(self.rtol, Tensor) and not isinstance(self.atol, Tensor) and self.rtol == self.atol == 0:
+            raise OptionError("rtol=0 and atol=0; wanted at least one above 0: no step would be accepted")
+        wanted = {
+            "safety": 0 < self.safety <= 1,
+            "factor_min": 0 < self.factor_min < 1,
+            "factor_max": 1 < self.factor_max < math.inf,
+            "dt_min": 0 <= self.dt_min < math.inf,
+            "dt_max": self.dt_max > max(0.0, self.dt_min),
+            "dt0": self.dt0 is None or 0 < self.dt0 < math.inf,
+        }
+        for name, fine in wanted.items():
+            if not fine:
+                raise OptionError(
+                    f"{name}={getattr(self, name)!r}; wanted 0 < safety <= 1, 0 < factor_min < 1 < factor_max, "
+                    "0 <= dt_min < dt_max, dt0 > 0"
+                )
+        for name in ("pcoeff", "icoeff", "dcoeff"):
+            if not _number(getattr(self, name), 0.0):
+                raise OptionError(f"{name}={getattr(self, name)!r}; wanted a finite number >= 0")
+        if self.pcoeff + self.icoeff + self.dcoeff <= 0:
+            raise OptionError("pcoeff, icoeff and dcoeff are all 0; wanted one above 0: the step size would never change")
+
+    def init(self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout) -> Any:
+        length = absolute(span.end - span.start)
+        if self.dt0 is not None:
+            dt = layout.constant(self.dt0)
+        else:
+            dt = self._first_step(field, span, length, y0, slope(), layout, solver.order)
+        # a first slope that is not finite must not hide behind a step size that is not either
+        dt = where(is_finite(dt) & (dt > 0), dt, 1e-3 * length)
+        dt = minimum(maximum(dt, layout.constant(self.dt_min)), layout.constant(self.dt_max))
+        return PIDState(minimum(dt, length), layout.constant(1.0), layout.constant(1.0), layout.flag(False))
+
+    def normalised(self, longest: float) -> PID:
+        return replace(self, dt0=None, dt_min=0.0, dt_max=math.inf, jump_ts=None)
+
+    def target(self, control: PIDState, t: Scalar, span: Span) -> Scalar:
+        return t + span.direction * control.dt
+
+    def error(self, error: Tree | None, y0: Tree, y1: Tree, layout: Layout) -> Scalar:
+        return layout.measure(tree_map(self._ratio, error, y0, y1), self.norm)
+
+    def _ratio(self, error: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
+        size = torch.maximum(y0.abs(), y1.abs())
+        # an overflowed state would make its own error look small: 0 * inf is NaN, which rejects
+        return torch.add(error / size.mul(self.rtol).add(self.atol), size, alpha=0.0)
+
+    def decide(self, control: PIDState, t0: Scalar, t1: Scalar, cut: Flag, error: Scalar, order: int) -> Verdict:
+        finite = is_finite(error)
+        accept = finite & (error <= 1.0)
+        size = maximum(where(finite, error, 1.0), 1e-10)
+        factor = self.safety * power(size, -(self.pcoeff + self.icoeff + self.dcoeff) / order)
+        if self.pcoeff or self.dcoeff:
+            factor = factor * power(control.error1, (self.pcoeff + 2 * self.dcoeff) / order)
+            factor = factor * power(control.error2, -self.dcoeff / order)
+        highest = where(accept & negate(control.rejected), self.factor_max, where(accept, 1.0, self.safety))
+        factor = where(finite, minimum(maximum(factor, self.factor_min), highest), self.factor_min)
+        tried = absolute(t1 - t0)
+        dt = tried * factor
+        dt = where(accept & cut, maximum(dt, control.dt), dt)  # a step cut short says nothing against the next one
+        exhausted = negate(accept) & (tried <= self.dt_min)
+        dt = minimum(maximum(dt, self.dt_min), self.dt_max)
+        return Verdict(
+            accept,
+            PIDState(
+                dt, where(accept, size, control.error1), where(accept, control.error1, control.error2), negate(accept)
+            ),
+            exhausted,
+        )
+
+    def _first_step(
+        self, field: BoundField, span: Span, length: Scalar, y0: Tree, slope: Tree, layout: Layout, order: int
+    ) -> Scalar:
+        """Hairer's choice (II.4): a small Euler step tells how fast the slope changes."""
+        y0, slope = tree_map(Tensor.detach, y0), tree_map(Tensor.detach, slope)
+
+        def size(tree: Tree) -> Scalar:
+            return layout.measure(tree_map(lambda x, y: x / y.abs().mul(self.rtol).add(self.atol), tree, y0), self.norm)
+
+        d0, d1 = size(y0), size(slope)
+        tiny = (d0 < 1e-5) | (d1 < 1e-5)
+        h0 = minimum(where(tiny, 1e-6, 0.01 * d0 / maximum(d1, 1e-10)), length)
+        dt = layout.rows(span.direction * h0)
+        time = layout.rows(span.start) + dt
+        y1 = _euler(y0, slope, dt)
+        change = tree_map(lambda a, b: a - b, tree_map(Tensor.detach, field(time, y1)), slope)
+        d2 = size(change) / maximum(h0, 1e-300)
+        fastest = maximum(d1, d2)
+        flat = fastest <= 1e-15
+        h1 = where(flat, maximum(1e-6 + 0.0 * h0, 1e-3 * h0), power(0.01 / where(flat, 1.0, fastest), 1.0 / order))
+        return minimum(100.0 * h0, h1)
+
+
+def _euler(y: Tree, slope: Tree, dt: Tensor) -> Tree:
+    """`y + dt * slope`, rows lined up."""
+    return tree_map(lambda a, k: a + align(dt, a).to(real_dtype(a)) * k, y, slope)
+
+
+def _number(value: object, least: float) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value) and value >= least
+
+
+def _ceil(value: Scalar) -> Scalar:
+    return torch.ceil(value) if isinstance(value, Tensor) else math.ceil(value)
+
+
+def _checked_grid(grid: Tensor | Sequence[float]) -> Tensor:
+    grid = torch.as_tensor(grid, dtype=torch.float64).detach()
+    if grid.dim() != 1 or len(grid) < 2 or not bool(torch.isfinite(grid).all()):
+        raise OptionError(f"grid has shape {tuple(grid.shape)}; wanted at least two finite times, (K,)")
+    steps = grid.diff()
+    if not (bool((steps > 0).all()) or bool((steps < 0).all())):
+        raise OptionError("grid is not strictly increasing or decreasing")
+    return grid

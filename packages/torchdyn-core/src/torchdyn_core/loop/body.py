@@ -1,0 +1,162 @@
+"""The body of the stepping loop: one step tried, accepted or rejected. A pure function; drivers repeat it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchdyn_core.binding import BoundField
+from torchdyn_core.loop.problem import Problem, Record
+from torchdyn_core.loop.transition import seen_field, step_times
+from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, negate, where
+from torchdyn_core.solver import State, Step
+from torchdyn_core.tree import Tree, tree_map
+
+__all__ = ["Attempt", "Cursor", "rebuild_cache", "start", "try_step"]
+
+
+class Cursor(NamedTuple):
+    """Where a run is.
+
+    Arguments:
+        t: Time reached.
+        y: State there.
+        state: The solver's memory.
+        control: The controller's memory.
+        shifted: Whether `t` moves along with `ts[0]`.
+        at_jump: Whether the field jumps at `t`.
+        active: Which samples go on.
+    """
+
+    t: Scalar
+    y: Tree
+    state: State
+    control: Any
+    shifted: Flag
+    at_jump: Flag
+    active: Flag
+
+
+class Attempt(NamedTuple):
+    """A step that was tried.
+
+    Arguments:
+        cursor: Where the run is after it.
+        record: The step, as a replay would do it.
+        step: What the solver returned.
+        field: The field as the step saw it.
+        times: The step's times as the solver got them.
+        wild: Which active samples came out of it with NaN or inf.
+        stuck: Which can go no smaller.
+    """
+
+    cursor: Cursor
+    record: Record
+    step: Step
+    field: BoundField
+    times: tuple[Tensor, Tensor]
+    wild: Flag
+    stuck: Flag
+
+
+def start(problem: Problem) -> Cursor:
+    """The cursor before the first step."""
+    layout, span, solver, resume = problem.layout, problem.span, problem.solver, problem.resume
+    at_jump = problem.jumps.holds(span.start)
+    active = span.start != span.end
+    first = Record(span.start, span.end, active, layout.flag(True), at_jump, layout.flag(False), active)
+    field = seen_field(problem, first)
+    t0, t1 = step_times(problem, first)
+    moving = bool(active.any()) if isinstance(active, Tensor) else active
+    state = solver.init(field, t0, t1, problem.y0) if moving else State()
+    if resume is None:
+        with torch.no_grad():
+            control = (
+                problem.controller.init(
+                    field, solver, span, problem.y0, lambda: solver.slope(field, t0, problem.y0, state), layout
+                )
+                if moving
+                else None
+            )
+    else:
+        state = State(resume.carry if moving else None, state.cache)
+        control = problem.controller.resume(resume.control, span) if moving else resume.control
+    return Cursor(span.start, problem.y0, state, control, layout.flag(True), at_jump, active)
+
+
+def try_step(problem: Problem, cursor: Cursor) -> Attempt:
+    """Try one step and judge it."""
+    layout, controller, span = problem.layout, problem.controller, problem.span
+    t = cursor.t
+    target = controller.target(cursor.control, t, span)
+    bound = problem.jumps.following(t)
+    ahead = span.direction * (target - bound)
+    slack = 1e-9 * absolute(target - t)  # a bound this close is the target, give or take rounding
+    clipped, cut = ahead >= -slack, ahead > slack
+    t1 = where(cursor.active, where(clipped, bound, target), t)
+    final = clipped & (bound == span.end)
+    record = Record(t, t1, layout.flag(True), cursor.shifted, cursor.at_jump, clipped & problem.jumps.holds(bound), final)
+    field, times = seen_field(problem, record), step_times(problem, record)
+    step = problem.solver.step(field, *times, cursor.y, cursor.state)
+    error, ok = _judge(problem, cursor.y, step)
+    verdict = controller.decide(cursor.control, t, t1, cut, where(ok, error, torch.inf), problem.solver.order)
+    accept = verdict.accept & ok & cursor.active
+    wild = cursor.active & ok & negate(is_finite(error))
+    stuck = cursor.active & negate(accept) & (verdict.exhausted | (t1 == t))
+    if not layout.shared:
+        record = record._replace(t1=where(accept, t1, t), accepted=accept)
+    moved = Cursor(
+        where(accept, t1, t),
+        layout.select(accept, step.y, cursor.y),
+        _select_state(problem, accept, step.state, cursor.state),
+        verdict.control,
+        where_flag(accept, cursor.shifted & negate(record.jump1), cursor.shifted),
+        where_flag(accept, record.jump1, cursor.at_jump),
+        cursor.active & negate(accept & final),
+    )
+    return Attempt(moved, record._replace(accepted=accept), step, field, times, wild, stuck)
+
+
+def rebuild_cache(problem: Problem, cursor: Cursor) -> Cursor:
+    """The cursor behind a jump: the cache is made anew, of the field on the other side."""
+    layout = problem.layout
+    behind = Record(
+        cursor.t, problem.span.end, cursor.active, cursor.shifted, cursor.at_jump, layout.flag(False), layout.flag(True)
+    )
+    t0, t1 = step_times(problem, behind)
+    cache = problem.solver.init(seen_field(problem, behind), t0, t1, cursor.y).cache
+    if cache is None:
+        return cursor
+    cache = layout.select(cursor.at_jump, cache, cursor.state.cache)
+    return cursor._replace(state=State(cursor.state.carry, cache))
+
+
+def where_flag(flag: Flag, a: Flag, b: Flag) -> Flag:
+    """`a` where the flag holds, else `b`, for decisions."""
+    if isinstance(flag, Tensor):
+        return (flag & a) | (~flag & b)
+    return a if flag else b
+
+
+def _judge(problem: Problem, y: Tree, step: Step) -> tuple[Scalar, Flag]:
+    """The step's error in units of the tolerance (inf or NaN where it left the finite), and whether the solver is content."""
+    layout, controller = problem.layout, problem.controller
+    with torch.no_grad():
+        if controller.adaptive:
+            error = controller.error(*(tree_map(Tensor.detach, tree) for tree in (step.error, y, step.y)), layout)
+        else:
+            finite = layout.finite(tree_map(Tensor.detach, step.y))
+            error = where(finite, layout.constant(0.0), torch.inf)
+    ok = step.ok if isinstance(step.ok, bool) else layout.all_rows(step.ok)
+    return error, ok if layout.shared or isinstance(ok, Tensor) else layout.flag(ok)
+
+
+def _select_state(problem: Problem, accept: Flag, new: State, old: State) -> State:
+    if problem.layout.shared:
+        return new if accept else old
+    select = problem.layout.select
+    carry = None if new.carry is None else select(accept, new.carry, old.carry)
+    cache = None if new.cache is None else select(accept, new.cache, old.cache)
+    return State(carry, cache)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.errors import IncompatibleError, ShapeError
-from torchdyn_core.field import real_dtype
+from torchdyn_core.field import cast, real_dtype
 from torchdyn_core.leaves import Reach
 from torchdyn_core.tree import Tree, align, flatten, tree_map, unflatten
 
@@ -147,7 +147,7 @@ def field_time(t: Tensor, y: Tree, window: tuple[Tensor, Tensor] | None = None) 
         first, shape = y, align
     else:
         first, shape = flatten(y)[0][0], _keep
-    t = t.to(real_dtype(first))
+    t = cast(t, real_dtype(first))
     if window is not None:
         inside = torch.minimum(torch.maximum(t.detach(), window[0]), window[1])
         t = inside + (t - t.detach()) if t.requires_grad else inside

@@ -96,6 +96,7 @@ class Shared(Layout):
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
+        self._recent: dict[float, Tensor] = {}
 
     def constant(self, value: float) -> float:
         return value
@@ -104,7 +105,14 @@ class Shared(Layout):
         return value
 
     def rows(self, value: float) -> Tensor:
-        return torch.full((), value, dtype=self.dtype, device=self.device)
+        # the end of one step is the start of the next, and of every retry: the same number, the same tensor
+        made = self._recent.get(value)
+        if made is None:
+            made = torch.full((), value, dtype=self.dtype, device=self.device)
+            if len(self._recent) >= 4:
+                del self._recent[next(iter(self._recent))]
+            self._recent[value] = made
+        return made
 
     def select(self, flag: bool, new: Tree, old: Tree) -> Tree:
         return new if flag else old
@@ -161,7 +169,8 @@ class PerSample(Layout):
             square = _real_square(part).reshape(part.shape[0], part[0:1].numel())
             total = total + self._gather(square.sum(1).to(self.dtype))
             count = count + self._gather(torch.full_like(square[:, 0:0].sum(1), square.shape[1]).to(self.dtype))
-        return torch.where(count > 0, (total / count.clamp(min=1.0)).sqrt(), torch.zeros_like(total))
+        # step sizes are constants, in forward mode too
+        return torch.where(count > 0, (total / count.clamp(min=1.0)).sqrt(), torch.zeros_like(total)).detach()
 
     def finite(self, tree: Tree) -> Tensor:
         flag = self.flag(True)

@@ -24,6 +24,8 @@ __all__ = ["Reach", "check_known", "isolate", "reach"]
 
 _MODULE_STORES = frozenset(nn.Module().__dict__)
 _LONGEST_CONTAINER = 10_000
+_ACCUMULATE = type(torch.zeros(1, requires_grad=True).view(1).grad_fn.next_functions[0][0])  # type: ignore[union-attr]
+"""The class of the nodes that stand for leaves in autograd's graph."""
 
 
 @dataclass
@@ -182,7 +184,7 @@ def isolate(module: nn.Module) -> tuple[nn.Module, list[Tensor], list[Tensor]]:
     return visit(module), originals, list(proxies.values())
 
 
-def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int | None) -> None:
+def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int) -> None:
     """Raise if the graph of `outputs` reaches a leaf that is not known, or leaves the step that it belongs to.
 
     Arguments:
@@ -194,11 +196,12 @@ def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int | None
     seen = set(stack)
     while stack:
         node = stack.pop()
-        variable = getattr(node, "variable", None)
-        if variable is not None:
+        if type(node) is _ACCUMULATE:
+            variable = node.variable  # type: ignore[attr-defined]
             if id(variable) not in known:
                 raise GradientError(_unknown(f"a leaf of shape {tuple(variable.shape)}"))
-        elif sequence is not None and node._sequence_nr() < sequence:  # type: ignore[attr-defined]
+            continue
+        if node._sequence_nr() < sequence:  # type: ignore[attr-defined]
             raise GradientError(_unknown(f"the result of {node.name()}, computed outside the solve"))
         for child, _ in node.next_functions:
             if child is not None and child not in seen:

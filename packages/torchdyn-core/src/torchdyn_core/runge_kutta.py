@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from torchdyn_core.field import real_dtype
+from torchdyn_core.field import cast, real_dtype
 from torchdyn_core.solver import Solver, State, Step
 from torchdyn_core.tableau import ButcherTableau, nodes
-from torchdyn_core.tree import Tree, add_scaled, align, tree_map, weighted_sum
+from torchdyn_core.tree import Tree, add_scaled, align, leaves, tree_map, weighted_sum
 
 if TYPE_CHECKING:
     from torchdyn_core.binding import BoundField
@@ -82,9 +82,9 @@ class ExplicitRungeKutta(Solver):
     ) -> tuple[Tree, list[Tree], Tree | None]:
         """The solution, the scaled slopes of the first `count` stages, and the last slope where it is reused."""
         tableau = self.tableau
-        times = _stage_times(tableau.c[:count], t0, t1)
-        dt = t1 - t0
+        times = _stage_times(tableau.c[:count], t0, t1, y)
         slope = field(t0, y) if state.cache is None else state.cache
+        dt = _step_size(t1 - t0, y)
         scaled, stage = [_scale(dt, slope)], y
         for row, time in zip(tableau.a[: count - 1], times[1:], strict=True):
             stage = add_scaled(y, scaled, row)
@@ -99,9 +99,9 @@ class ExplicitRungeKutta(Solver):
     def extend(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, step: Step) -> Tree:
         """The extra stages of the continuous extension."""
         scaled = list(step.dense)
-        dt = t1 - t0
+        dt = _step_size(t1 - t0, y)
         for node, row in self.tableau.extra:
-            time = _stage_times((node,), t0, t1)[0]
+            time = _stage_times((node,), t0, t1, y)[0]
             scaled.append(_scale(dt, field(time, add_scaled(y, scaled, row))))
         return tuple(scaled)
 
@@ -112,29 +112,39 @@ class ExplicitRungeKutta(Solver):
         def leaf(start: Tensor, *scaled: Tensor) -> Tensor:
             for weight, slope in zip(weights, scaled, strict=True):
                 if weight is not None:
-                    start = start + align(weight, slope).to(real_dtype(slope)) * slope
+                    start = start + cast(align(weight, slope), real_dtype(slope)) * slope
             return start
 
         return tree_map(leaf, y0, *dense)
 
 
-def _scale(dt: Tensor, slope: Tree) -> Tree:
+def _step_size(dt: Tensor, y: Tree) -> Tree:
+    """The step size as it multiplies each leaf of the state: aligned with its rows, in its real dtype."""
+    return tree_map(lambda leaf: cast(align(dt, leaf), real_dtype(leaf)), y)
+
+
+def _scale(dt: Tree, slope: Tree) -> Tree:
     if isinstance(slope, Tensor):
-        return align(dt, slope).to(real_dtype(slope)) * slope
-    return tree_map(lambda leaf: align(dt, leaf).to(real_dtype(leaf)) * leaf, slope)
+        return dt * slope
+    return tree_map(torch.mul, dt, slope)
 
 
-def _stage_times(c: tuple[float, ...], t0: Tensor, t1: Tensor) -> list[Tensor]:
-    """`t0 + c * (t1 - t0)` in two operations; the ends are `t0` and `t1` themselves, never a rounding beyond them."""
+def _stage_times(c: tuple[float, ...], t0: Tensor, t1: Tensor, y: Tree) -> list[Tensor]:
+    """`t0 + c * (t1 - t0)`, all at once; the ends are `t0` and `t1` themselves, never a rounding beyond them.
+
+    They come in the state's real dtype, which the field would cast each of them to.
+    """
+    dtype = real_dtype(y if isinstance(y, Tensor) else leaves(y)[0])
     inner = tuple(node for node in c if node not in (0.0, 1.0))
     between: tuple[Tensor, ...] = ()
     if inner:
         fractions = nodes(inner, t0.dtype, t0.device)
         if t0.dim():
             fractions = fractions.reshape(-1, *(1,) * t0.dim())
-        between = torch.lerp(t0, t1, fractions).unbind(0)
+        between = cast(torch.lerp(t0, t1, fractions), dtype).unbind(0)
     rest = iter(between)
-    return [t0 if node == 0.0 else t1 if node == 1.0 else next(rest) for node in c]
+    end = cast(t1, dtype)
+    return [t0 if node == 0.0 else end if node == 1.0 else next(rest) for node in c]
 
 
 def _polynomial(row: tuple[float, ...], theta: Tensor) -> Tensor | None:

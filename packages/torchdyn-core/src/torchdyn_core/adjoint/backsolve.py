@@ -196,19 +196,19 @@ class _Session:
         layout = Shared(problem.layout.device, problem.layout.dtype)
         controller = self._controller(problem)
         rates = None
-        if problem.layout.shared:
-            span = Span(float(start), float(end), math.copysign(1.0, float(end) - float(start)))
-            jumps = problem.jumps.times
-            controller = controller.within(problem.span, span.start, span.end)
+        jumps = problem.jumps.times
+        if problem.layout.shared or bool(((start == start[0]) & (end == end[0])).all()):
+            first, last = (float(t.reshape(-1)[0]) for t in (start, end))
+            span = Span(first, last, math.copysign(1.0, last - first))
+            controller = controller.within(problem.span, first, last)
         else:
             rates = problem.layout.rows(start), problem.layout.rows(end - start)
             span = Span(0.0, 1.0, 1.0)
-            jumps = problem.jumps.times
             jumps = None if jumps is None else ((jumps - start) / (end - start)).flatten()
             controller = controller.normalised(float((end - start).abs().max()))
-        known = self.inputs.known()
-        spec = flatten(problem.y0)[1]
-        task = AdjointProblem(targets, problem.integral_loss, loss_cots, rates, known, spec, problem.layout.dtype)
+        known, spec = self.inputs.known(), flatten(problem.y0)[1]
+        rows = None if problem.layout.shared else state[0].shape[0]
+        task = AdjointProblem(targets, problem.integral_loss, loss_cots, rates, known, spec, problem.layout.dtype, rows)
         source = field.source
         make = source.adjoint_field if isinstance(source, VectorField) else AdjointField
         y0 = (state, adjoint, gradients)
@@ -260,11 +260,30 @@ class _Backsolved(torch.autograd.Function):
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         session: _Session = ctx.session
-        ys = [y.detach() for y in ctx.saved_tensors[-session.count :]]
-        return None, *session.backward(ys, cotangents)
+        saved = ctx.saved_tensors
+        ys = [y.detach() for y in saved[-session.count :]]
+        with torch.no_grad():
+            grads = session.backward(ys, tuple(None if c is None else c.detach() for c in cotangents))
+        if torch.is_grad_enabled():  # create_graph=True: a second derivative must raise, not vanish
+            graph = [t for t in (*saved, *cotangents) if t is not None and t.requires_grad]
+            grads = [None if g is None else _OnceOnly.apply(g, *graph) for g in grads]
+        return None, *grads
+
+
+class _OnceOnly(torch.autograd.Function):
+    """The identity; its derivative raises."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, *graph: Tensor) -> Tensor:
+        return grad.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        raise GradientError(
+            "adjoint='backsolve' has no second derivative; adjoint='direct' and adjoint='checkpointed' have one"
+        )
 
 
 class _TimeGradients:

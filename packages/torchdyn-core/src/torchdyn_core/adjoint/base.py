@@ -88,8 +88,10 @@ def gather_inputs(problem: Problem, found: Reach) -> Inputs:
     Raises:
         GradientError: If a function closes over a tensor that was computed from something that requires grad.
     """
-    source, originals, proxies = problem.field.source, [], []
-    if isinstance(source, nn.Module):
+    source: Any = problem.field.source
+    originals: list[Tensor] = []
+    proxies: list[Tensor] = []
+    if found.derived and isinstance(source, nn.Module):
         source, originals, proxies = isolate(source)
     isolated = {id(t) for t in originals}
     for name, tensor in found.derived:

@@ -120,8 +120,8 @@ class _Session:
             self.trajectory = _evaluate(plain, self.loop, self.tape)
         self.inputs.stats = self.trajectory.stats
         flat, self.spec = flatten(self.trajectory.outputs)
-        self.places = [i for i, leaf in enumerate(flat) if isinstance(leaf, Tensor)]
-        self.length = len(flat)
+        outputs = self.trajectory.outputs
+        self.state_leaves = len(leaves(outputs.y)) + len(leaves(outputs.carry))
         problem = self.inputs.problem
         self.inputs.problem = replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args))
         return tuple(flat)
@@ -132,7 +132,7 @@ class _Session:
         wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
         shared, known, sequence = inputs.shared, inputs.known(), autograd_sequence()
         sums: list[Tensor | None] = [None] * len(inputs.outer)
-        state = wanted.last_state(problem)
+        state = list(cotangents[: self.state_leaves])  # the last state and carry come first
         before = problem.field.calls.count
         for index, record, y, carry in self.tape.backwards(self._advance):
             y, carry = tree_map(_alive, y), tree_map(_alive, carry)
@@ -203,7 +203,7 @@ class _Session:
                 outcome = replay(problem, record, y, carry)
                 pairs += wanted.read(index, outcome)
                 y, carry = outcome.y, outcome.carry
-        pairs += zip([*leaves(y), *leaves(carry)], wanted.last_state(problem), strict=True)
+        pairs += zip([*leaves(y), *leaves(carry)], cotangents[: self.state_leaves], strict=True)
         live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
         targets = [t for t in tensors if t.requires_grad]
         grads = iter(
@@ -247,10 +247,6 @@ class _Cotangents:
         self._offsets = [0]
         for record in records:
             self._offsets.append(self._offsets[-1] + (0 if record.rows is None else len(record.rows)))
-
-    def last_state(self, problem: Problem) -> list[Tensor | None]:
-        """Those of the last state and carry, leaf by leaf."""
-        return [cot for tree in (self._total.y, self._total.carry) for cot in flatten(tree)[0] if tree is not None]
 
     def read(self, index: int, outcome: Outcome) -> list[tuple[Tensor, Tensor | None]]:
         """Pairs of what was read off a replayed step and its cotangent."""

@@ -33,6 +33,7 @@ class AdjointProblem:
         known: Identities of the tensors whose gradient is delivered.
         spec: The state's structure.
         dtype: The dtype of times.
+        rows: Rows of the state where samples have times of their own, else None.
     """
 
     targets: list[Tensor]
@@ -42,6 +43,7 @@ class AdjointProblem:
     known: set[int]
     spec: Spec
     dtype: torch.dtype
+    rows: int | None = None
 
 
 class AdjointField(VectorField):
@@ -68,7 +70,8 @@ class AdjointField(VectorField):
         """The slopes of state, adjoint and gradients."""
         state, adjoint, _ = y
         if self.problem.rates is None:
-            return self.slope(t.to(self.problem.dtype), state, adjoint)
+            t = t.to(self.problem.dtype)
+            return self.slope(t if self.problem.rows is None else t.expand(self.problem.rows), state, adjoint)
         start, rate = self.problem.rates
         slopes = self.slope(start + rate * t, state, adjoint)
         states, adjoints, gradients = slopes

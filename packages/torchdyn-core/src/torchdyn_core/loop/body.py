@@ -12,7 +12,7 @@ from torchdyn_core.loop.problem import Problem, Record
 from torchdyn_core.loop.transition import seen_field, step_times
 from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, negate, where
 from torchdyn_core.solver import State, Step
-from torchdyn_core.tree import Tree, tree_map
+from torchdyn_core.tree import Tree
 
 __all__ = ["Attempt", "Cursor", "rebuild_cache", "start", "try_step"]
 
@@ -145,10 +145,9 @@ def _judge(problem: Problem, y: Tree, step: Step) -> tuple[Scalar, Flag]:
     layout, controller = problem.layout, problem.controller
     with torch.no_grad():
         if controller.adaptive:
-            error = controller.error(*(tree_map(Tensor.detach, tree) for tree in (step.error, y, step.y)), layout)
+            error = controller.error(step.error, y, step.y, layout)
         else:
-            finite = layout.finite(tree_map(Tensor.detach, step.y))
-            error = where(finite, layout.constant(0.0), torch.inf)
+            error = where(layout.finite(step.y), layout.constant(0.0), torch.inf)
     ok = step.ok if isinstance(step.ok, bool) else layout.all_rows(step.ok)
     return error, ok if layout.shared or isinstance(ok, Tensor) else layout.flag(ok)
 

@@ -1,0 +1,155 @@
+"""What is measured, and how: sides of a comparison take turns, and medians are compared."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.utils.benchmark import Timer
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one side of a comparison did in one call, and how well.
+
+    Arguments:
+        accepted: Accepted steps.
+        rejected: Rejected steps.
+        evaluations: Field evaluations, those of a backward pass included.
+        error: Largest error of the last state against the reference, absolute.
+        gradient_error: Largest error of a parameter's gradient, relative to the largest entry of that gradient.
+    """
+
+    accepted: int
+    rejected: int
+    evaluations: int
+    error: float
+    gradient_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: its name, what it did, and the seconds a call takes (one for each round)."""
+
+    name: str
+    work: Work
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """Median seconds of a call."""
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours beside theirs, with the ratio that ours has to reach.
+
+    Arguments:
+        problem: What both sides solve.
+        options: Method and tolerance, which both sides share.
+        per: What the times are divided by before they are compared: "accepted step" or "call".
+        target: The least ratio (theirs over ours) that counts as met.
+    """
+
+    problem: str
+    options: str
+    ours: Side
+    theirs: Side
+    per: str
+    target: float
+
+    def _scaled(self, side: Side) -> float:
+        return 1.0 / side.work.accepted if self.per == "accepted step" else 1.0
+
+    @property
+    def ratio(self) -> float:
+        """Their median time over ours."""
+        return self.theirs.median * self._scaled(self.theirs) / (self.ours.median * self._scaled(self.ours))
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Quartiles of the ratio over the rounds."""
+        scale = self._scaled(self.theirs) / self._scaled(self.ours)
+        ratios = [scale * b / a for a, b in zip(self.ours.seconds, self.theirs.seconds, strict=True)]
+        low, _, high = statistics.quantiles(ratios, n=4)
+        return low, high
+
+    @property
+    def fair(self) -> bool:
+        """Whether both did the same work: ours no less accurate, the numbers of steps within 15 %."""
+        ours, theirs = self.ours.work, self.theirs.work
+        return ours.error <= theirs.error and abs(ours.accepted - theirs.accepted) <= 0.15 * theirs.accepted
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met, by equal work."""
+        return self.fair and self.ratio >= self.target
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A quantity that may not exceed a limit.
+
+    Arguments:
+        what: The quantity, and on which problem.
+        value: As measured.
+        limit: The most it may be.
+        form: How to print both.
+        detail: What it was computed from.
+    """
+
+    what: str
+    value: float
+    limit: float
+    form: str
+    detail: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the limit is kept."""
+        return self.value <= self.limit
+
+
+def interleaved(calls: dict[str, Callable[[], object]], *, fast: bool) -> dict[str, list[float]]:
+    """Time several calls in turns, so that a change in the machine's speed meets all of them.
+
+    Arguments:
+        calls: What to time, by name.
+        fast: Only try whether everything runs.
+
+    Returns:
+        Seconds of a call, for each name and round.
+    """
+    rounds, block = (2, 0.0) if fast else (25, 0.2)
+    timers = {name: Timer("call()", globals={"call": call}, num_threads=1) for name, call in calls.items()}
+    numbers = {name: max(1, round(block / timer.timeit(1).median)) for name, timer in timers.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds):
+        order = list(timers) if turn % 2 == 0 else list(reversed(timers))
+        for name in order:
+            seconds[name].append(timers[name].timeit(numbers[name]).median)
+    return seconds
+
+
+class CountedField:
+    """A field that counts its evaluations, and the steps that torchdiffeq reports to it."""
+
+    def __init__(self, field: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        self.field = field
+        self.evaluations = self.accepted = self.rejected = 0
+
+    def __call__(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The slope."""
+        self.evaluations += 1
+        return self.field(t, y)
+
+    def callback_accept_step(self, *_: torch.Tensor) -> None:
+        """Called by torchdiffeq."""
+        self.accepted += 1
+
+    def callback_reject_step(self, *_: torch.Tensor) -> None:
+        """Called by torchdiffeq."""
+        self.rejected += 1

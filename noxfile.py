@@ -1,0 +1,99 @@
+"""The verbs of this repository: `python -m nox` runs the default ones, `python -m nox --list` names them all."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+
+ROOT = Path(__file__).parent
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+
+# One thread a process: small tensors gain nothing from more, and two test workers would fight over the cores.
+# Bytecode is written when a module is first imported (see `install`), whatever the caller's environment says.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install requirements at the tested versions.
+
+    Compiling every file of torch ahead of time takes longer than unpacking it, and most of them are never imported.
+    """
+    session.install("--no-compile", "-c", "constraints.txt", *requirements)
+
+
+def with_local_dependencies(package: str) -> list[str]:
+    """Name a package of this repository and those of its siblings that it declares, dependencies first."""
+    project = tomllib.loads((ROOT / "packages" / package / "pyproject.toml").read_text())["project"]
+    declared = [*project.get("dependencies", []), *project.get("optional-dependencies", {}).get("test", [])]
+    names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in declared]
+    found: list[str] = []
+    for name in names:
+        if name in PACKAGES and name != package:
+            found += [other for other in with_local_dependencies(name) if other not in found]
+    return [*found, package]
+
+
+def editable(*packages: str, extras: str = "") -> list[str]:
+    """Spell `pip install` arguments for packages of this repository; the extras are those of the last one."""
+    return [part for name in packages[:-1] for part in ("-e", f"packages/{name}")] + [
+        "-e",
+        f"packages/{packages[-1]}{extras}",
+    ]
+
+
+def install_everything(session: nox.Session, *tools: str) -> None:
+    """Install all packages with what their tests need."""
+    install(session, *tools, *(part for name in PACKAGES for part in editable(name, extras="[test]")))
+
+
+@nox.session
+@nox.parametrize("package", [nox.param(name, id=name) for name in PACKAGES])
+def tests(session: nox.Session, package: str) -> None:
+    """Test one package with nothing installed but what it declares."""
+    install(session, *editable(*with_local_dependencies(package), extras="[test]"))
+    session.run("pytest", "-n", "2", f"packages/{package}/tests", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting of the whole repository."""
+    install(session, "ruff")
+    paths = session.posargs or ["."]
+    session.run("ruff", "check", *paths)
+    session.run("ruff", "format", "--check", *paths)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the type annotations of every package, strictly."""
+    install_everything(session, "mypy")
+    session.run("mypy", *session.posargs, *(f"packages/{name}/src" for name in PACKAGES), env=ENVIRONMENT)
+
+
+@nox.session
+def doctests(session: nox.Session) -> None:
+    """Run the examples that stand in docstrings, one process a package."""
+    install_everything(session)
+    for name in PACKAGES:
+        session.run("pytest", "--doctest-modules", f"packages/{name}/src", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session(default=False)
+def quickstart(session: nox.Session) -> None:
+    """Train a neural ODE on real handwritten digits and draw quickstart.png."""
+    install(session, *editable("torchdyn-core", extras="[plot,progress]"), "scikit-learn")
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "OMP_NUM_THREADS"}
+    session.run("python", "tutorials/00_quickstart.py", *session.posargs, env=environment)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure against peers, side by side, and write benchmarks/README.md; `-- --fast` tries it without writing."""
+    install(session, *editable("torchdyn-core", extras="[torchdiffeq]"), "numpy", "scipy")
+    session.run("python", "-m", "benchmarks", *session.posargs, env=ENVIRONMENT)

@@ -187,7 +187,9 @@ def test_coefficients_are_those_of_scipy(name: str, peer: type) -> None:
     assert np.allclose(Stages(tableau).a[:stages, : stages - 1], theirs, rtol=1e-14, atol=0)
     assert np.allclose(tableau.b[:stages], peer.B, rtol=1e-14, atol=0)
     assert np.allclose(tableau.c[:stages], np.asarray(peer.C)[:stages], rtol=1e-14, atol=0)
-    estimates = [(tableau.error, peer.E5), (tableau.error_low, peer.E3)] if peer is DOP853 else [(tableau.error, peer.E)]
+    estimates = (
+        [(tableau.error, peer.E5), (tableau.error_low, peer.E3)] if peer is DOP853 else [(tableau.error, peer.E)]
+    )
     for row, theirs in estimates:
         sign = np.sign(row[0] * theirs[0])  # an estimate may be written with either sign
         assert np.allclose(sign * np.array(row), theirs, rtol=1e-13, atol=1e-17)
@@ -209,10 +211,14 @@ def test_a_coefficient_wrong_in_its_tenth_digit_breaks_an_order_condition(name: 
         wrong[places[-1]] -= 1e-10
         if index is None:
             broken = replace(tableau, b=tuple(wrong))
-            assert max(solution_residual(broken, order) for order in range(1, solver.order + 1)) > solver.order * ROUNDING
+            assert (
+                max(solution_residual(broken, order) for order in range(1, solver.order + 1)) > solver.order * ROUNDING
+            )
         elif index + 1 < len(tableau.c) - tableau.first_same_as_last:
             broken = replace(tableau, a=(*tableau.a[:index], tuple(wrong), *tableau.a[index + 1 :]))
-            assert max(solution_residual(broken, order) for order in range(1, solver.order + 1)) > solver.order * ROUNDING
+            assert (
+                max(solution_residual(broken, order) for order in range(1, solver.order + 1)) > solver.order * ROUNDING
+            )
 
 
 def test_mistyped_tableaux_are_refused() -> None:

@@ -82,9 +82,7 @@ class BoundField:
         new._window = (lower, upper)
         return new
 
-    def rebound(
-        self, source: Callable[..., Tree], args: Tree, first: RandomnessGuard | None = None
-    ) -> BoundField:
+    def rebound(self, source: Callable[..., Tree], args: Tree, first: RandomnessGuard | None = None) -> BoundField:
         """The same binding of another source and other arguments, with a count of its own."""
         new = copy.copy(self)
         new.source, new.args, new._first = source, args, first
@@ -143,25 +141,23 @@ def field_time(t: Tensor, y: Tree, window: tuple[Tensor, Tensor] | None = None) 
         y: The state.
         window: Bounds in the state's real dtype that the time is clamped to, its gradient untouched.
     """
-    if isinstance(y, Tensor):
-        first, shape = y, align
-    else:
-        first, shape = flatten(y)[0][0], _keep
+    first = y if isinstance(y, Tensor) else flatten(y)[0][0]
     t = cast(t, real_dtype(first))
     if window is not None:
         inside = torch.minimum(torch.maximum(t.detach(), window[0]), window[1])
         t = inside + (t - t.detach()) if t.requires_grad else inside
-    return shape(t, first)
-
-
-def _keep(t: Tensor, leaf: Tensor) -> Tensor:
-    return t
+    return align(t, first) if first is y else t
 
 
 def _checked(out: Tree, like: Tree) -> Tree:
     """The field's result, or an error that says what is wrong with it."""
     if isinstance(like, Tensor):
-        if isinstance(out, Tensor) and out.shape == like.shape and out.dtype == like.dtype and out.device == like.device:
+        if (
+            isinstance(out, Tensor)
+            and out.shape == like.shape
+            and out.dtype == like.dtype
+            and out.device == like.device
+        ):
             return out
         return _checked_leaf("", out, like)
     parts, spec = flatten(like)
@@ -171,7 +167,9 @@ def _checked(out: Tree, like: Tree) -> Tree:
         raise ShapeError(f"the field returned {type(out).__name__}; wanted a tree like y0") from error
     if got_spec != spec:
         raise ShapeError(f"the field returned {_describe(out)}; wanted a tree like y0: {_describe(like)}")
-    return unflatten([_checked_leaf(f" in leaf {i}", g, p) for i, (g, p) in enumerate(zip(got, parts, strict=True))], spec)
+    return unflatten(
+        [_checked_leaf(f" in leaf {i}", g, p) for i, (g, p) in enumerate(zip(got, parts, strict=True))], spec
+    )
 
 
 def _checked_leaf(where: str, out: Any, like: Tensor) -> Tensor:
@@ -264,4 +262,4 @@ def autograd_sequence() -> int:
     with torch.enable_grad():
         node = (torch.zeros((), requires_grad=True) * 1.0).grad_fn
     assert node is not None
-    return int(node._sequence_nr())  # type: ignore[attr-defined]
+    return int(node._sequence_nr())

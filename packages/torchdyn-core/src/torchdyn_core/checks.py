@@ -36,7 +36,9 @@ def checked_state(y0: Tree) -> Tree:
     for index, leaf in enumerate(parts):
         where = "y0" if isinstance(y0, Tensor) else f"leaf {index} of y0"
         if not isinstance(leaf, Tensor):
-            raise ShapeError(f"{where} is a {type(leaf).__name__}; wanted a tensor, or a tuple, list or dict of tensors")
+            raise ShapeError(
+                f"{where} is a {type(leaf).__name__}; wanted a tensor, or a tuple, list or dict of tensors"
+            )
         if not (leaf.is_floating_point() or leaf.is_complex()):
             raise ShapeError(f"{where} has dtype {leaf.dtype}; wanted a real or complex dtype: {where}.float()")
         if leaf.device != parts[0].device:
@@ -60,8 +62,8 @@ def checked_layout(y0: Tree, ts: Any, per_sample: bool | Tensor) -> Layout:
             raise ShapeError(f"leaf {index} of y0 has no axes; wanted a leading batch axis with per_sample")
         if leaf.shape[0] != parts[0].shape[0]:
             raise ShapeError(
-                f"leaf {index} of y0 has {leaf.shape[0]} rows, the first leaf {parts[0].shape[0]}; wanted one leading size "
-                "with per_sample"
+                f"leaf {index} of y0 has {leaf.shape[0]} rows, the first leaf {parts[0].shape[0]}; wanted one leading "
+                "size with per_sample"
             )
     rows = parts[0].shape[0]
     if per_sample is True:
@@ -99,7 +101,9 @@ def checked_times(ts: Tensor | Sequence[float], layout: Layout) -> Tensor:
         hint = "; times of each sample's own need per_sample=True" if layout.shared and ts.dim() == 2 else ""
         raise ShapeError(f"ts has shape {tuple(ts.shape)}; wanted {wanted}{hint}")
     if ts.shape[0] < 2:
-        raise ShapeError(f"ts has {ts.shape[0]} time{'s' * (ts.shape[0] != 1)}; wanted at least two: the start, ..., the end")
+        raise ShapeError(
+            f"ts has {ts.shape[0]} time{'s' * (ts.shape[0] != 1)}; wanted at least two: the start, ..., the end"
+        )
     ts = ts.to(layout.dtype)
     if not bool(torch.isfinite(ts.detach()).all()):
         raise ShapeError("ts holds NaN or inf; wanted finite times")
@@ -126,7 +130,9 @@ def checked_resume(resume: Final, span: Span) -> None:
     """A solve goes on at the time where it stopped."""
     same = resume.t == span.start
     if not (bool(same.all()) if isinstance(same, Tensor) else same):
-        raise ShapeError(f"ts starts at {span.start}, the earlier solve stopped at {resume.t}; wanted ts[0] to be that time")
+        raise ShapeError(
+            f"ts starts at {span.start}, the earlier solve stopped at {resume.t}; wanted ts[0] to be that time"
+        )
 
 
 def checked_args(args: Tree) -> Tree:
@@ -134,7 +140,7 @@ def checked_args(args: Tree) -> Tree:
     for index, leaf in enumerate(flatten(args)[0]):
         if not isinstance(leaf, (Tensor, *_PLAIN)):
             raise IncompatibleError(
-                f"leaf {index} of args is a {type(leaf).__name__}; wanted a tree (tuple, list, dict) of tensors and numbers: "
+                f"leaf {index} of args is a {type(leaf).__name__}; wanted a tree of tensors and numbers: "
                 "close over anything else, or make it part of the field's module"
             )
         if isinstance(leaf, Tensor):
@@ -142,7 +148,9 @@ def checked_args(args: Tree) -> Tree:
     return args
 
 
-def checked_breakpoints(breaks: Tensor | None, jump_ts: Tensor | Sequence[float] | None, layout: Layout) -> Tensor | None:
+def checked_breakpoints(
+    breaks: Tensor | None, jump_ts: Tensor | Sequence[float] | None, layout: Layout
+) -> Tensor | None:
     """The field's and the controller's jump times as one tensor, `(K,)` or `(K, B)`."""
     parts = []
     for name, times in (("breakpoints", breaks), ("jump_ts", jump_ts)):

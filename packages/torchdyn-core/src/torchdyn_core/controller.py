@@ -55,7 +55,9 @@ class StepController(ABC):
     jump_ts: Tensor | Sequence[float] | None
 
     @abstractmethod
-    def init(self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout) -> Any:
+    def init(
+        self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout
+    ) -> Any:
         """The state to start from. `slope()` gives dy/dt at the start, from the solver's cache where it is there."""
 
     def resume(self, control: Any, span: Span) -> Any:
@@ -100,8 +102,10 @@ class Fixed(StepController):
         steps: Number of equal steps.
         grid: All step times, from the first to the last of the span, `(K,)`.
         jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there too.
+
     Raises:
         OptionError: If not exactly one of the three is given, or it makes no grid.
+
     Example:
         >>> import torch
         >>> from torchdyn_core import Euler, Fixed, solve
@@ -128,7 +132,9 @@ class Fixed(StepController):
         if self.grid is not None:
             object.__setattr__(self, "grid", _checked_grid(self.grid))
 
-    def init(self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout) -> Any:
+    def init(
+        self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout
+    ) -> Any:
         self._check_grid_spans(span)
         return FixedState(span.start, span.end, layout.constant(0.0))
 
@@ -137,7 +143,9 @@ class Fixed(StepController):
             return control._replace(end=span.end)
         # A grid that depends on the span goes on only in the span it was made for.
         same = control.end == span.end
-        return FixedState(where(same, control.origin, span.start), span.end, where(same, control.index, 0.0 * control.index))
+        return FixedState(
+            where(same, control.origin, span.start), span.end, where(same, control.index, 0.0 * control.index)
+        )
 
     def target(self, control: FixedState, t: Scalar, span: Span) -> Scalar:
         following = control.index + 1.0
@@ -190,7 +198,7 @@ class Fixed(StepController):
         start, end = (torch.as_tensor(x, dtype=torch.float64) for x in (span.start, span.end))
         if bool((start != first).any()) or bool((end != last).any()):
             raise ShapeError(
-                f"grid runs from {first:g} to {last:g}, ts from {start.tolist()} to {end.tolist()}; wanted the same ends"
+                f"grid runs from {first:g} to {last:g}, ts from {start.tolist()} to {end.tolist()}; wanted equal ends"
             )
 
 
@@ -209,7 +217,8 @@ class PID(StepController):
 
     A step is accepted if the norm of `error / (atol + rtol * max(|y0|, |y1|))` is at most 1; the next step size is
     `safety * e_n^(-b1/k) * e_{n-1}^(-b2/k) * e_{n-2}^(-b3/k)` times the last one, `k` being the solver's order,
-    `b1 = p + i + d`, `b2 = -(p + 2d)`, `b3 = d`. The default (`i` alone) is the classical controller of Hairer and SciPy.
+    `b1 = p + i + d`, `b2 = -(p + 2d)`, `b3 = d`. The default (`i` alone) is the classical controller of Hairer
+    and SciPy.
 
     Arguments:
         rtol: Relative tolerance, a number or a tensor that broadcasts against the state.
@@ -226,11 +235,14 @@ class PID(StepController):
         jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there.
         norm: Takes the error divided by its tolerance, a tree like the state, and returns a number (with steps per
             sample `(B,)`). Default: root mean square.
+
     Raises:
         OptionError: If a value makes no sense.
+
     References:
         | Soederlind (2003), Digital filters in adaptive time-stepping. doi:10.1145/641876.641877
         | Hairer, Noersett, Wanner (1993), Solving Ordinary Differential Equations I, II.4.
+
     Example:
         >>> import torch
         >>> from torchdyn_core import PID, solve
@@ -259,7 +271,9 @@ class PID(StepController):
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
             value = getattr(self, name)
-            fine = bool((torch.isfinite(value) & (value >= 0)).all()) if isinstance(value, Tensor) else _number(value, 0.0)
+            fine = (
+                bool((torch.isfinite(value) & (value >= 0)).all()) if isinstance(value, Tensor) else _number(value, 0.0)
+            )
             if not fine:
                 raise OptionError(f"{name}={value!r}; wanted a finite number >= 0")
         if not isinstance(self.rtol, Tensor) and not isinstance(self.atol, Tensor) and self.rtol == self.atol == 0:
@@ -282,9 +296,13 @@ class PID(StepController):
             if not _number(getattr(self, name), 0.0):
                 raise OptionError(f"{name}={getattr(self, name)!r}; wanted a finite number >= 0")
         if self.pcoeff + self.icoeff + self.dcoeff <= 0:
-            raise OptionError("pcoeff, icoeff and dcoeff are all 0; wanted one above 0: the step size would never change")
+            raise OptionError(
+                "pcoeff, icoeff and dcoeff are all 0; wanted one above 0: the step size would never change"
+            )
 
-    def init(self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout) -> Any:
+    def init(
+        self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout
+    ) -> Any:
         length = absolute(span.end - span.start)
         if self.dt0 is not None:
             dt = layout.constant(self.dt0)

@@ -28,13 +28,15 @@ def dense_output(problem: Problem, trajectory: Trajectory) -> Callable[[Tensor],
 
     def evaluate(t: Tensor) -> Tree:
         if t.dim() > (1 if layout.shared else 2):
-            raise ShapeError(f"t has shape {tuple(t.shape)}; wanted {'() or (M,)' if layout.shared else '(), (M,) or (M, B)'}")
+            raise ShapeError(
+                f"t has shape {tuple(t.shape)}; wanted {'() or (M,)' if layout.shared else '(), (M,) or (M, B)'}"
+            )
         lone = t.dim() == 0
         t = t.reshape(1) if lone else t
         index, row = _locate(problem, begins.detach(), ends.detach(), t)
         place = (index,) if row is None else (index, row)
         if row is not None:
-            t = t[:, None] if t.dim() == 1 else t[:, layout.rows(torch.arange(layout.samples, device=t.device))]
+            t = t[:, None] if t.dim() == 1 else t[:, layout.sample_of_row()]
             t = t.expand(index.shape)
         start, stop = begins[place], ends[place]
         length = stop - start
@@ -62,7 +64,7 @@ def _locate(problem: Problem, begins: Tensor, ends: Tensor, t: Tensor) -> tuple[
     else:
         if wanted.shape[1] != layout.samples:
             raise ShapeError(f"t has shape {tuple(t.shape)}; wanted (M, {layout.samples}), a column for each sample")
-        wanted = wanted[:, layout.rows(torch.arange(layout.samples, device=t.device))]
+        wanted = wanted[:, layout.sample_of_row()]
     directed = direction * wanted
     _check_inside(directed, direction * begins[0], direction * ends[-1], t)
     index = torch.searchsorted((direction * ends).T.contiguous(), directed.T.contiguous()).T
@@ -72,7 +74,9 @@ def _locate(problem: Problem, begins: Tensor, ends: Tensor, t: Tensor) -> tuple[
 
 def _check_inside(directed: Tensor, low: Tensor, high: Tensor, t: Tensor) -> None:
     if not bool(((directed >= low) & (directed <= high)).all()):
-        raise ShapeError(f"t reaches from {float(t.min()):g} to {float(t.max()):g}; wanted times within the span that was solved")
+        raise ShapeError(
+            f"t reaches from {float(t.min()):g} to {float(t.max()):g}; wanted times within the span that was solved"
+        )
 
 
 def recorded_steps(problem: Problem, trajectory: Trajectory) -> tuple[Tensor, Tree]:
@@ -98,4 +102,3 @@ def recorded_steps(problem: Problem, trajectory: Trajectory) -> tuple[Tensor, Tr
 
     times = compress(start, ends, layout.rows(trajectory.t))
     return times, tree_map(compress, y0, outputs.steps, outputs.y)
-

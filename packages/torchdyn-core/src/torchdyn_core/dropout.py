@@ -15,18 +15,20 @@ class SolveDropout(nn.Module):
     """Dropout whose mask stays the same over a solve, so that the field is a function of time and state.
 
     Ordinary dropout draws a mask for each evaluation: error estimates, rejected steps and replayed steps then belong to
-    different fields. Here a seed is drawn from torch's generator when a solve begins, and the mask is a pure function of
-    the seed and the position. Outside of a solve, and in eval mode, it is the identity.
+    different fields. Here a seed is drawn from torch's generator when a solve begins, and the mask is a pure
+    function of the seed and the position. Outside of a solve, and in eval mode, it is the identity.
 
     Arguments:
         p: Probability of an entry to be dropped.
     Shapes:
         input, output: any, alike.
+
     Raises:
         OptionError: If `p` is not in [0, 1).
+
     References:
-        Gal, Ghahramani (2016), A theoretically grounded application of dropout in recurrent neural networks (one mask for
-        all steps). arXiv 1512.05287
+        Gal, Ghahramani (2016), A theoretically grounded application of dropout in recurrent neural networks
+        (one mask for all steps). arXiv 1512.05287
     Example:
         >>> import torch
         >>> from torchdyn_core import NeuralODE, SolveDropout, autonomous

@@ -6,6 +6,7 @@ scalars where steps are shared, else tensors `(B,)`. Solvers and fields see *row
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -38,6 +39,10 @@ class Layout(ABC):
     def shared(self) -> bool:
         """Whether all rows share their steps."""
         return self.samples is None
+
+    def sample_of_row(self) -> Tensor:
+        """The sample that each row belongs to, `(R,)`, where samples step on their own."""
+        return self.rows(torch.arange(self.samples or 0, device=self.device))
 
     @abstractmethod
     def constant(self, value: float) -> Scalar:
@@ -125,9 +130,9 @@ class Shared(Layout):
         if len(parts) == 1:
             part = parts[0]
             wide = torch.float32 if part.dtype in (torch.float16, torch.bfloat16) else None
-            return float(torch.linalg.vector_norm(part, dtype=wide)) / count**0.5
+            return float(torch.linalg.vector_norm(part, dtype=wide).item()) / math.sqrt(count)
         total = sum(_real_square(p).sum().double() for p in parts)
-        return (float(total) / count) ** 0.5
+        return math.sqrt(float(total) / count)
 
     def finite(self, tree: Tree) -> bool:
         return all(bool(torch.isfinite(leaf).all()) for leaf in leaves(tree))

@@ -140,8 +140,8 @@ def _names(code: types.CodeType) -> Iterator[str]:
 def isolate(module: nn.Module) -> tuple[nn.Module, list[Tensor], list[Tensor]]:
     """A copy of a module in which every derived tensor that requires grad is a leaf of its own.
 
-    A control taken from an encoder, a drawn mask, weights put in by `functional_call`: their graph lies outside the solve.
-    Replayed steps differentiate with respect to the leaves; autograd carries on from the originals.
+    A control taken from an encoder, a drawn mask, weights put in by `functional_call`: their graph lies
+    outside the solve. Replayed steps differentiate with respect to the leaves; autograd carries on from the originals.
 
     Returns:
         The copy (the module itself if nothing had to change), the originals, and their leaves.
@@ -169,7 +169,9 @@ def isolate(module: nn.Module) -> tuple[nn.Module, list[Tensor], list[Tensor]]:
         memo[id(item)] = item
         children = {key: visit(child) for key, child in item._modules.items() if child is not None}
         moved = any(children[key] is not item._modules[key] for key in children)
-        attributes = {key: value for key, value in item.__dict__.items() if key not in _MODULE_STORES and derived(value)}
+        attributes = {
+            key: value for key, value in item.__dict__.items() if key not in _MODULE_STORES and derived(value)
+        }
         if not (moved or attributes or derived(dict(item._parameters)) or derived(dict(item._buffers))):
             return item
         new = shallow_copy(item)
@@ -201,7 +203,7 @@ def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int) -> No
             if id(variable) not in known:
                 raise GradientError(_unknown(f"a leaf of shape {tuple(variable.shape)}"))
             continue
-        if node._sequence_nr() < sequence:  # type: ignore[attr-defined]
+        if node._sequence_nr() < sequence:
             raise GradientError(_unknown(f"the result of {node.name()}, computed outside the solve"))
         for child, _ in node.next_functions:
             if child is not None and child not in seen:
@@ -211,6 +213,6 @@ def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int) -> No
 
 def _unknown(what: str) -> str:
     return (
-        f"the field uses {what} that requires grad and could not be found by walking the field, so its gradient would be "
-        "lost. Pass it through args=, make it a parameter of the field's module, or use adjoint='direct'."
+        f"the field uses {what} that requires grad and could not be found by walking the field, so its gradient would "
+        "be lost. Pass it through args=, make it a parameter of the field's module, or use adjoint='direct'."
     )

@@ -40,9 +40,11 @@ class NeuralODE(nn.Module):
 
     Shapes:
         input, output: the state, alike.
+
     Raises:
         UnknownOptionError: For an option that `solve` does not take.
         OptionError: If `t0` equals `t1`, or either is not finite.
+
     References:
         Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equations. arXiv 1806.07366
     Example:
@@ -118,5 +120,5 @@ def _refuse_plain_net(field: nn.Module) -> None:
     """A layer of torch itself takes `y` alone: called with `(t, y)` it fails later, and less clearly."""
     if type(field).__module__.startswith("torch.nn.modules"):
         raise IncompatibleError(
-            f"field is a {type(field).__name__}, a network of y alone; wanted f(t, y): autonomous({type(field).__name__}(...))"
+            f"field is a {type(field).__name__}, a network of y alone; wanted f(t, y): autonomous(field)"
         )

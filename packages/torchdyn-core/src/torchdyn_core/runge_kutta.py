@@ -21,8 +21,8 @@ __all__ = ["ExplicitRungeKutta"]
 class ExplicitRungeKutta(Solver):
     """An explicit Runge-Kutta method: subclass it and give `order`, `dense_order` and `tableau`.
 
-    Arithmetic is on slopes scaled by the step size, `dt * k`: a stage is then a chain of fused multiply-adds with Python
-    numbers, the same for shared steps and for steps per sample.
+    Arithmetic is on slopes scaled by the step size, `dt * k`: a stage is then a chain of fused multiply-adds
+    with Python numbers, the same for shared steps and for steps per sample.
 
     Attributes:
         tableau: The method's coefficients.

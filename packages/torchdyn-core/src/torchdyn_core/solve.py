@@ -70,11 +70,13 @@ def solve(
         save: `g(t, y)`: report this in place of the state.
         record_steps: Keep all accepted steps in `Solution.steps`.
         dense: Make `Solution.evaluate(t)` available.
-        per_sample: True: each row of the leading axis takes its own steps. A long tensor of ids `(R,)`: rows with one id
+        per_sample: True: each row of the leading axis takes its own steps. A long tensor of ids `(R,)`: rows
+        with one id
             do so together. False: all share their steps.
         max_steps: Most steps to try, rejected ones included.
         throw: Raise if the last time is not reached; else return what was reached, with its status.
         progress: Show a progress bar.
+        **unknown: Refused.
 
     Shapes:
         y0: any, `(*shape)`; with `per_sample` each leaf `(R, *shape)`.
@@ -118,7 +120,7 @@ def solve(
         Jumps(checked_breakpoints(breaks, controller.jump_ts, layout), span, layout),
         resume, save, integral_loss, dense, record_steps, max_steps, progress,
     )  # fmt: skip
-    method.check(source, state)  # type: ignore[arg-type]
+    method.check(source, state)
     backward.check(problem)
     trajectory = backward.run(problem, run)
     return _solution(problem, trajectory, (field, source), throw)
@@ -163,7 +165,7 @@ def _check_parts(field: Any, solver: Any, controller: Any, adjoint: Any, max_ste
         raise IncompatibleError(f"{type(solver).__name__} steps a {names}; got a {type(field).__name__}")
     if isinstance(field, VectorField) and not ordinary and VectorField in accepts and len(accepts) == 1:
         raise IncompatibleError(
-            f"{type(solver).__name__} steps ordinary differential equations; {type(field).__name__} has no forward(t, y): "
+            f"{type(solver).__name__} steps ordinary differential equations; {type(field).__name__} has no forward: "
             "wanted a solver of its own kind"
         )
     _check_control(solver, controller)
@@ -189,7 +191,7 @@ def _begun(field: Any, times: Tensor, y0: Tree, resume: Final | None, layout: An
         begun = field.begin(times[0].detach(), times[-1].detach(), y0)
         if not isinstance(begun, VectorField):
             raise IncompatibleError(
-                f"{type(field).__name__}.begin returned {type(begun).__name__}; wanted a field: return self.replace(...)"
+                f"{type(field).__name__}.begin returned {type(begun).__name__}; wanted a field: self.replace(...)"
             )
     return begin_layers(begun) if isinstance(begun, nn.Module) else begun
 
@@ -220,7 +222,7 @@ def _solution(problem: Problem, trajectory: Trajectory, fields: tuple[object, ob
 
 def _sample_of_row(problem: Problem) -> Tensor:
     layout = problem.layout
-    return layout.rows(torch.arange(layout.samples, device=layout.device))  # type: ignore[arg-type]
+    return layout.sample_of_row()
 
 
 def _failure(problem: Problem, trajectory: Trajectory) -> str:

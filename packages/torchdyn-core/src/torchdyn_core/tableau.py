@@ -26,7 +26,8 @@ class ButcherTableau:
         b: Weights of the solution.
         error: Weights of the error estimate (`b` minus the embedded weights), or None.
         error_low: Weights of a second, lower-order error estimate, combined as Hairer's DOP853 does, or None.
-        dense: Polynomials of the continuous extension: `y(theta) = y0 + dt * sum_i k_i * sum_j dense[i][j] * theta**(j+1)`.
+        dense: Polynomials of the continuous extension: `y(theta) = y0 + dt * sum_i k_i * sum_j dense[i][j] *
+        theta**(j+1)`.
             Rows beyond the stages belong to `extra` stages.
         extra: Stages that only the continuous extension needs: pairs of node and row.
 

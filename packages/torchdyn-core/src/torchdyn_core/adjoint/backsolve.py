@@ -40,15 +40,17 @@ __all__ = ["Backsolve"]
 class Backsolve(Adjoint):
     """Solve the adjoint equation backwards: memory independent of the number of steps, gradients up to the tolerance.
 
-    State, adjoint and gradients are integrated together from each reported time to the one before; at every reported time
-    the state starts anew from the value that the forward pass stored. With steps per sample the backward solve shares its
-    steps, in a time that runs from 0 to 1 for every sample.
+    State, adjoint and gradients are integrated together from each reported time to the one before; at every
+    reported time
+    the state starts anew from the value that the forward pass stored. With steps per sample the backward solve
+    shares its steps, in a time that runs from 0 to 1 for every sample.
 
     Arguments:
         solver: The method backwards. Default: the one of the forward pass.
         controller: Step-size control backwards. Default: that of the forward pass.
         seminorm: Leave the gradients of parameters out of the error norm: they are integrals, which feed back into
             nothing. Applies where the controller has no norm of its own.
+
     References:
         | Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equations. arXiv 1806.07366
         | Kidger, Chen, Lyons (2021), "Hey, that's not an ODE": faster ODE adjoints via seminorms. arXiv 2009.09457
@@ -81,12 +83,12 @@ class Backsolve(Adjoint):
         solver = self.solver or problem.solver
         if controller.adaptive and not solver.has_error_estimate:
             raise IncompatibleError(
-                f"{type(solver).__name__} has no error estimate; wanted Backsolve(controller=Fixed(...)), or another solver="
+                f"{type(solver).__name__} has no error estimate; wanted Backsolve(controller=Fixed(...)) or solver="
             )
         if isinstance(controller, PID) and (isinstance(controller.rtol, Tensor) or isinstance(controller.atol, Tensor)):
             raise IncompatibleError(
-                "tolerances for each entry of the state do not fit the adjoint's; wanted Backsolve(controller=PID(...)) with "
-                f"numbers; {able}"
+                "tolerances for each entry of the state do not fit the adjoint; wanted Backsolve(controller=PID(...)) "
+                f"with numbers; {able}"
             )
 
     def run(self, problem: Problem, loop: Loop) -> Trajectory:
@@ -97,7 +99,7 @@ class Backsolve(Adjoint):
         plain, guard = watched(plain, found, inspector(inputs) if torch.is_grad_enabled() else None)
         session = _Session(self, inputs, plain, loop)
         if torch.is_grad_enabled() and any(t.requires_grad for t in inputs.outer):
-            flat = _Backsolved.apply(session, *inputs.outer)
+            flat = _Backsolved.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
         else:
             with torch.no_grad():
                 flat = session.forward()
@@ -143,7 +145,7 @@ class _Session:
                 interior = _saved(problem, inner, trajectory.reached - 1)
         elif count:
             rows = leaves(ys)[0].shape[1]
-            sample = problem.layout.rows(torch.arange(problem.layout.samples, device=problem.layout.device))
+            sample = problem.layout.sample_of_row()
             report = torch.arange(1, count + 1, device=sample.device).repeat_interleave(rows)
             row = torch.arange(rows, device=sample.device).repeat(count)
             trajectory.rows = [Rows(0, 0, report, row, sample[row])]
@@ -173,7 +175,9 @@ class _Session:
                 jump = [None if g is None else g[index] for g in rows]
                 times.arrive(index, state, jump)
                 adjoint = [a if g is None else a + g for a, g in zip(adjoint, jump, strict=True)]
-                adjoint, gradients = self._interval(field, ts[index], ts[index - 1], state, adjoint, gradients, targets, loss_cots)
+                adjoint, gradients = self._interval(
+                    field, ts[index], ts[index - 1], state, adjoint, gradients, targets, loss_cots
+                )
             times.depart([y[0] for y in ys], adjoint)
         inputs.stats.backward_evaluations += field.calls.count
         sums: list[Tensor | None] = [None] * len(inputs.outer)
@@ -186,8 +190,15 @@ class _Session:
         return sums
 
     def _interval(
-        self, field: BoundField, start: Tensor, end: Tensor, state: list[Tensor], adjoint: list[Tensor],
-        gradients: list[Tensor], targets: list[Tensor], loss_cots: list[Tensor | None],
+        self,
+        field: BoundField,
+        start: Tensor,
+        end: Tensor,
+        state: list[Tensor],
+        adjoint: list[Tensor],
+        gradients: list[Tensor],
+        targets: list[Tensor],
+        loss_cots: list[Tensor | None],
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Adjoint and gradients at the earlier end of an interval."""
         problem = self.inputs.problem
@@ -268,7 +279,8 @@ class _Backsolved(torch.autograd.Function):
             grads = session.backward(ys, tuple(None if c is None else c.detach() for c in cotangents))
         if torch.is_grad_enabled():  # create_graph=True: a second derivative must raise, not vanish
             graph = [t for t in (*saved, *cotangents) if t is not None and t.requires_grad]
-            grads = [None if g is None else _OnceOnly.apply(g, *graph) for g in grads]
+            once: Any = _OnceOnly.apply
+            grads = [None if g is None else once(g, *graph) for g in grads]
         return None, *grads
 
 
@@ -311,7 +323,7 @@ class _TimeGradients:
         layout = problem.layout
         t = problem.ts.detach()[index]
         if not layout.shared:
-            t = t[layout.rows(torch.arange(layout.samples, device=layout.device))]
+            t = t[layout.sample_of_row()]
         y = unflatten(state, flatten(problem.y0)[1])
         pairs = list(zip(leaves(self._field(t, y)), cots, strict=True))
         if loss and problem.integral_loss is not None:

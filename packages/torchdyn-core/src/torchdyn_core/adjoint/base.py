@@ -57,7 +57,7 @@ def under_transform() -> bool:
 
 @dataclass(eq=False)
 class Inputs:
-    """The tensors that a solve is differentiated with respect to, and the problem that computes with stand-ins for them.
+    """What a solve is differentiated with respect to, and the problem that computes with stand-ins for it.
 
     Arguments:
         problem: The problem with its own leaves in place of whatever carries a graph.
@@ -103,14 +103,13 @@ def gather_inputs(problem: Problem, found: Reach) -> Inputs:
     args, args_spec = flatten(problem.field.args)
     inner_args = [stand_in(a) if isinstance(a, Tensor) else a for a in args]
     carry = problem.resume.carry if problem.resume is not None else None
-    detach = lambda tree: tree_map(Tensor.detach, tree)  # noqa: E731 - three uses, one line
     ts = stand_in(problem.ts)
     inner = replace(
         problem,
         field=problem.field.rebound(source, unflatten(inner_args, args_spec)),
         ts=ts,
-        y0=detach(problem.y0),
-        resume=None if problem.resume is None else replace(problem.resume, carry=detach(carry)),
+        y0=tree_map(Tensor.detach, problem.y0),
+        resume=None if problem.resume is None else replace(problem.resume, carry=tree_map(Tensor.detach, carry)),
     )
     own = [*leaves(problem.y0), *leaves(carry)]
     pairs: list[tuple[Tensor, Tensor | None]] = [(problem.ts, ts), *((t, None) for t in own)]
@@ -123,7 +122,11 @@ def gather_inputs(problem: Problem, found: Reach) -> Inputs:
 
 def stand_in(tensor: Tensor) -> Tensor:
     """A leaf with the same values that requires grad where the tensor does."""
-    return tensor.detach().requires_grad_(tensor.requires_grad) if tensor.is_floating_point() or tensor.is_complex() else tensor
+    return (
+        tensor.detach().requires_grad_(tensor.requires_grad)
+        if tensor.is_floating_point() or tensor.is_complex()
+        else tensor
+    )
 
 
 def inspector(inputs: Inputs) -> Callable[[Tree, set[int], int], None]:

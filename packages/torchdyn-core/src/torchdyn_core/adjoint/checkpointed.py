@@ -42,8 +42,10 @@ class Checkpointed(Adjoint):
     Arguments:
         memory: Keep at most this many states at any time, those of the recomputation included (at least 3). Steps are
             then recomputed in a binomial schedule, their number unknown in advance. None keeps one for each step.
+
     Raises:
         OptionError: If `memory` is not None and below 3.
+
     References:
         | Gholami, Keutzer, Biros (2019), ANODE: unconditionally accurate memory-efficient gradients for neural ODEs.
           arXiv 1902.10298
@@ -70,8 +72,8 @@ class Checkpointed(Adjoint):
         """Run the loop without a graph, and tell autograd how to replay it."""
         if under_transform():
             warn_once(
-                "adjoint='checkpointed' inside a torch.func transform runs as 'direct': these transforms keep the graph of "
-                "every backward pass, so checkpoints would save nothing. The gradient is the same."
+                "adjoint='checkpointed' inside a torch.func transform runs as 'direct': transforms keep the graph "
+                "of every backward pass, so checkpoints would save nothing. The gradient is the same."
             )
             return Direct().run(problem, loop)
         found = find(problem)
@@ -88,13 +90,12 @@ class Checkpointed(Adjoint):
             guard.verify()
             return trajectory
         session = _Session(inputs, problem, loop, self.memory)
-        outputs = _Replayed.apply(session, *inputs.outer)
+        outputs = _Replayed.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
         guard.verify()
-        trajectory = session.trajectory
-        assert trajectory is not None
-        trajectory.outputs = unflatten(outputs, session.spec)
-        session.trajectory = None
-        return trajectory
+        finished, session.trajectory = session.trajectory, None
+        assert finished is not None
+        finished.outputs = unflatten(outputs, session.spec)
+        return finished
 
 
 def _evaluate(problem: Problem, loop: Loop, tape: Any) -> Trajectory:
@@ -140,7 +141,10 @@ class _Session:
                 outcome = replay(problem, record, y, carry)
             inputs.stats.replayed += 1
             own = [*leaves(y), *leaves(carry)]
-            pairs = [*zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True), *wanted.read(index, outcome)]
+            pairs = [
+                *zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True),
+                *wanted.read(index, outcome),
+            ]
             live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
             outs = [out for out, _ in live]
             check_known(outs, known | {id(leaf) for leaf in own}, sequence)
@@ -172,7 +176,9 @@ class _Session:
         live = [(out, cot) for out, cot in zip(carry, state[len(leaves(y)) :], strict=True) if cot is not None]
         live = [(out, cot) for out, cot in live if out.requires_grad]
         targets = [*own, *(t for _, t in inputs.shared)]
-        grads = torch.autograd.grad([o for o, _ in live], targets, [c for _, c in live], allow_unused=True) if live else ()
+        grads = (
+            torch.autograd.grad([o for o, _ in live], targets, [c for _, c in live], allow_unused=True) if live else ()
+        )
         first = iter(grads[: len(own)])
         for (position, _), grad in zip(inputs.shared, grads[len(own) :], strict=False):
             sums[position] = _sum(sums[position], grad)

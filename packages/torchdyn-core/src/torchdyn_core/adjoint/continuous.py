@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,7 @@ class AdjointField(VectorField):
 
     Shapes:
         y: A tuple of three lists: the leaves of the state, their adjoints, and a gradient for each target.
+
     References:
         | Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equations. arXiv 1806.07366
         | Massaroli, Poli, Bin, Park, Yamashita, Asama (2020), Stable neural flows (the adjoint with a running loss).
@@ -78,7 +79,9 @@ class AdjointField(VectorField):
         # each row runs at its own rate; gradients already sum rows that were weighed with it
         return scaled(rate, states), scaled(rate, adjoints), gradients
 
-    def slope(self, t: Tensor, state: list[Tensor], adjoint: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def slope(
+        self, t: Tensor, state: list[Tensor], adjoint: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """The three slopes at a time; with rates, gradients come weighed with them."""
         problem = self.problem
         sequence = autograd_sequence()
@@ -97,7 +100,7 @@ class AdjointField(VectorField):
         down = [torch.zeros_like(x) if g is None else -g for x, g in zip(targets, grads, strict=True)]
         return [leaf.detach() for leaf in leaves(dy)], down[: len(own)], down[len(own) :]
 
-    def _grads(self, pairs: list[tuple[Tensor, Tensor]], own: list[Tensor]) -> list[Tensor | None]:
+    def _grads(self, pairs: list[tuple[Tensor, Tensor]], own: list[Tensor]) -> Sequence[Tensor | None]:
         targets, rates = self.problem.targets, self.problem.rates
         if not pairs:
             return [None] * (len(own) + len(targets))

@@ -57,11 +57,12 @@ class FullTape(StepTape):
 class BoundedTape(StepTape):
     """Keeps so few states that, with the two at work, no more than `memory` are ever alive.
 
-    Forwards it keeps every k-th state, and doubles k whenever it runs out of room. Backwards each stretch between two kept
-    states is undone by the binomial schedule, with all the room that is free by then.
+    Forwards it keeps every k-th state, and doubles k whenever it runs out of room. Backwards each stretch
+    between two kept states is undone by the binomial schedule, with all the room that is free by then.
 
     Arguments:
         memory: Most states alive at any time.
+
     References:
         Griewank, Walther (2000), Algorithm 799: revolve. doi:10.1145/347837.347846
     """

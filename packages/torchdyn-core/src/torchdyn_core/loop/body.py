@@ -97,7 +97,9 @@ def try_step(problem: Problem, cursor: Cursor) -> Attempt:
     clipped, cut = ahead >= -slack, ahead > slack
     t1 = where(cursor.active, where(clipped, bound, target), t)
     final = clipped & (bound == span.end)
-    record = Record(t, t1, layout.flag(True), cursor.shifted, cursor.at_jump, clipped & problem.jumps.holds(bound), final)
+    record = Record(
+        t, t1, layout.flag(True), cursor.shifted, cursor.at_jump, clipped & problem.jumps.holds(bound), final
+    )
     field, times = seen_field(problem, record), step_times(problem, record)
     step = problem.solver.step(field, *times, cursor.y, cursor.state)
     error, ok = _judge(problem, cursor.y, step)
@@ -141,7 +143,7 @@ def where_flag(flag: Flag, a: Flag, b: Flag) -> Flag:
 
 
 def _judge(problem: Problem, y: Tree, step: Step) -> tuple[Scalar, Flag]:
-    """The step's error in units of the tolerance (inf or NaN where it left the finite), and whether the solver is content."""
+    """The error in units of the tolerance, not finite where the state is not; whether the solver is content."""
     layout, controller = problem.layout, problem.controller
     with torch.no_grad():
         if controller.adaptive:

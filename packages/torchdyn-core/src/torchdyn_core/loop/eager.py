@@ -154,6 +154,7 @@ def _without_wild(problem: Problem, cursor: Cursor, attempt: Attempt) -> Attempt
     accept, state = attempt.record.accepted, attempt.cursor.state
     carry = None if step.state.carry is None else layout.select(accept, step.state.carry, cursor.state.carry)
     cache = None if step.state.cache is None else layout.select(accept, step.state.cache, cursor.state.cache)
-    moved = attempt.cursor._replace(y=layout.select(accept, step.y, cursor.y), state=state._replace(carry=carry, cache=cache))
+    moved = attempt.cursor._replace(
+        y=layout.select(accept, step.y, cursor.y), state=state._replace(carry=carry, cache=cache)
+    )
     return attempt._replace(cursor=moved, step=step, times=(t0, t1))
-

@@ -36,11 +36,11 @@ class Jumps:
         self.times = times
         self._list: list[float] = []
         self._table: Tensor | None = None
-        if times is None or not times.numel():
+        if times is None or times.numel() == 0:
             return
         if layout.shared:
             low, high = sorted((span.start, span.end))
-            self._list = sorted({span.direction * t for t in times.flatten().tolist() if low <= t <= high})
+            self._list = sorted({span.direction * x for x in times.flatten().tolist() if low <= x <= high})
         else:
             times = times.to(layout.device, layout.dtype)
             times = times if times.dim() == 2 else times[:, None].expand(-1, span.start.shape[0])
@@ -56,8 +56,8 @@ class Jumps:
         """The next time at which a step has to end: a jump, or the end."""
         end, direction = self._span.end, self._span.direction
         if self._table is not None:
-            index = torch.searchsorted(self._table, (direction * t)[:, None], right=True)
-            jump = self._table.gather(1, index.clamp(max=self._table.shape[1] - 1))[:, 0]
+            place = torch.searchsorted(self._table, (direction * t)[:, None], right=True)
+            jump = self._table.gather(1, place.clamp(max=self._table.shape[1] - 1))[:, 0]
             return direction * minimum(jump, direction * end)
         index = bisect.bisect_right(self._list, direction * t)
         return direction * self._list[index] if index < len(self._list) else end

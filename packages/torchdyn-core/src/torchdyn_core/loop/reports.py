@@ -29,8 +29,7 @@ class ReportSchedule:
             self.reached: Any = 1
             self._directed = [direction * t for t in ts.tolist()[:-1]] if self._count > 2 else []
         else:
-            samples = torch.arange(self._layout.samples, device=self._layout.device)
-            self._sample = self._layout.rows(samples)
+            self._sample = self._layout.sample_of_row()
             self._table = (direction * ts)[:, self._sample].T.contiguous()
             self._row_direction = direction[self._sample]
             self.reached = torch.ones_like(self._sample)
@@ -64,7 +63,9 @@ def assemble(problem: Problem, interior: Tree, rows: list[Rows], y: Tree, reache
     """The rows of the solution: the first state, the interior reports, and the last state in every row behind.
 
     Arguments:
+        problem: What was solved.
         interior: Reports of all steps, stacked in the order of `rows`.
+        rows: Which reports they are.
         y: The last state.
         reached: As in `Trajectory`.
     """
@@ -100,6 +101,5 @@ def _saved(problem: Problem, index: int, y: Tree) -> Tree:
     assert problem.save is not None
     t = problem.ts[index]
     if not problem.layout.shared:
-        sample = torch.arange(problem.layout.samples, device=problem.layout.device)  # type: ignore[arg-type]
-        t = t[problem.layout.rows(sample)]
+        t = t[problem.layout.sample_of_row()]
     return problem.save(field_time(t, y), y)

@@ -74,7 +74,10 @@ def seen_field(problem: Problem, record: Record) -> BoundField:
     jump0, jump1 = (_row_flag(problem, flag) for flag in (record.jump0, record.jump1))
     forward = t1 >= t0
     low, high = torch.full_like(t0, -torch.inf), torch.full_like(t0, torch.inf)
-    after, before = torch.nextafter(t0, torch.where(forward, high, low)), torch.nextafter(t1, torch.where(forward, low, high))
+    after, before = (
+        torch.nextafter(t0, torch.where(forward, high, low)),
+        torch.nextafter(t1, torch.where(forward, low, high)),
+    )
     lower = torch.where(forward, torch.where(jump0, after, low), torch.where(jump1, before, low))
     upper = torch.where(forward, torch.where(jump1, before, high), torch.where(jump0, after, high))
     still = t0 == t1  # a sample that waits at a jump is asked there
@@ -87,7 +90,9 @@ def _row_flag(problem: Problem, flag: Flag) -> Tensor:
     return torch.tensor(flag, device=problem.layout.device)
 
 
-def observe(problem: Problem, record: Record, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, step: Step) -> Observed:
+def observe(
+    problem: Problem, record: Record, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, step: Step
+) -> Observed:
     """Read reports, the running loss and dense output off an accepted step."""
     if record.rows is None and problem.integral_loss is None and not problem.dense:
         return Observed()
@@ -169,8 +174,8 @@ def _quadrature(problem: Problem, record: Record, t0: Tensor, t1: Tensor, y0: Tr
         for leaf in leaves(value):
             if not layout.shared and (leaf.dim() == 0 or leaf.shape[0] != t0.shape[0]):
                 raise ShapeError(
-                    f"integral_loss returned shape {tuple(leaf.shape)}; wanted a leading axis of {t0.shape[0]}: with steps "
-                    "per sample each row has its own integral"
+                    f"integral_loss returned shape {tuple(leaf.shape)}; wanted a leading axis of {t0.shape[0]}: with "
+                    "steps per sample each row has its own integral"
                 )
         term = tree_map(_weigh(weight * (t1 - t0)), value)
         total = term if total is None else tree_map(torch.add, total, term)

@@ -21,7 +21,8 @@ class BogackiShampine3(ExplicitRungeKutta):
     Example:
         >>> import torch
         >>> from torchdyn_core import BogackiShampine3, solve
-        >>> solve(lambda t, y: -y, torch.ones(1), torch.tensor([0.0, 1.0]), solver=BogackiShampine3()).ys[-1]
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=BogackiShampine3()).ys[-1]
         tensor([0.3679])
     """
 

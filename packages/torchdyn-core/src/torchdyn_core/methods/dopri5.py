@@ -21,7 +21,8 @@ class DormandPrince5(ExplicitRungeKutta):
     Example:
         >>> import torch
         >>> from torchdyn_core import DormandPrince5, solve
-        >>> solve(lambda t, y: -y, torch.ones(1), torch.tensor([0.0, 1.0]), solver=DormandPrince5()).ys[-1]
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=DormandPrince5()).ys[-1]
         tensor([0.3679])
     """
 

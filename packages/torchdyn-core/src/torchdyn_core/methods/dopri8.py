@@ -23,9 +23,7 @@ _C = (
     1.0,
 )
 _A = (
-    (
-        0.05260015195876773,
-    ),
+    (0.05260015195876773,),
     (
         0.0197250569845379,
         0.0591751709536137,
@@ -294,12 +292,11 @@ _D = (
 )
 
 
-
 def _extension() -> tuple[tuple[float, ...], ...]:
     """Hairer's nested continuous extension, expanded into a polynomial for each stage.
 
-    With u = 1 - theta it is `y0 + theta (F0 + u (F1 + theta (F2 + u (F3 + ...))))`, where F0 is the increment, F1 and F2
-    are those of Hermite interpolation, and the others are the rows of D.
+    With u = 1 - theta it is `y0 + theta (F0 + u (F1 + theta (F2 + u (F3 + ...))))`, where F0 is the increment,
+    F1 and F2 are those of Hermite interpolation, and the others are the rows of D.
     """
     count = len(_D[0])
     increment = [*_B, *[0.0] * (count - len(_B))]
@@ -319,7 +316,6 @@ def _extension() -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row[1:]) for row in rows)
 
 
-
 class DormandPrince8(ExplicitRungeKutta):
     r"""The Dormand-Prince method of order 8 with Hairer's error estimates and dense output (DOP853).
 
@@ -328,15 +324,15 @@ class DormandPrince8(ExplicitRungeKutta):
 
     References:
         Hairer, Noersett, Wanner (1993), Solving Ordinary Differential Equations I, II.10 and the code DOP853.
+
     Example:
         >>> import torch
         >>> from torchdyn_core import DormandPrince8, solve
-        >>> solve(lambda t, y: -y, torch.ones(1), torch.tensor([0.0, 1.0]), solver=DormandPrince8()).ys[-1]
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=DormandPrince8()).ys[-1]
         tensor([0.3679])
     """
 
     order = 8
     dense_order = 7
-    tableau = ButcherTableau(
-        c=_C, a=_A, b=_B, error=_E[0], error_low=_E[1], dense=_extension(), extra=_EXTRA
-    )
+    tableau = ButcherTableau(c=_C, a=_A, b=_B, error=_E[0], error_low=_E[1], dense=_extension(), extra=_EXTRA)

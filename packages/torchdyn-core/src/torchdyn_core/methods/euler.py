@@ -7,6 +7,7 @@ from torchdyn_core.tableau import ButcherTableau
 
 __all__ = ["Euler"]
 
+
 class Euler(ExplicitRungeKutta):
     r"""Euler's method: one evaluation a step, first order, linear dense output.
 
@@ -14,10 +15,12 @@ class Euler(ExplicitRungeKutta):
 
     References:
         Hairer, Noersett, Wanner (1993), Solving Ordinary Differential Equations I, I.7.
+
     Example:
         >>> import torch
         >>> from torchdyn_core import Euler, Fixed, solve
-        >>> solve(lambda t, y: -y, torch.ones(1), torch.tensor([0.0, 1.0]), solver=Euler(), controller=Fixed(steps=10)).ys[-1]
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=Euler(), controller=Fixed(steps=10)).ys[-1]
         tensor([0.3487])
     """
 

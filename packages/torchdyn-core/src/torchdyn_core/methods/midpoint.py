@@ -17,10 +17,12 @@ class Midpoint(ExplicitRungeKutta):
 
     References:
         Hairer, Noersett, Wanner (1993), Solving Ordinary Differential Equations I, II.1 (1.4).
+
     Example:
         >>> import torch
         >>> from torchdyn_core import Midpoint, Fixed, solve
-        >>> solve(lambda t, y: -y, torch.ones(1), torch.tensor([0.0, 1.0]), solver=Midpoint(), controller=Fixed(steps=10)).ys[-1]
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=Midpoint(), controller=Fixed(steps=10)).ys[-1]
         tensor([0.3685])
     """
 

@@ -11,7 +11,7 @@ _B = (0.25, 0.75)
 
 
 class Ralston(ExplicitRungeKutta):
-    r"""Ralston's method, of least truncation error among the second-order ones: second order, with Euler's method embedded.
+    r"""Ralston's method: second order with the least truncation error, with Euler's method embedded.
 
     Dense output is cubic Hermite, at one more evaluation for each step that a report falls into.
 
@@ -20,7 +20,8 @@ class Ralston(ExplicitRungeKutta):
     Example:
         >>> import torch
         >>> from torchdyn_core import Ralston, Fixed, solve
-        >>> solve(lambda t, y: -y, torch.ones(1), torch.tensor([0.0, 1.0]), solver=Ralston(), controller=Fixed(steps=10)).ys[-1]
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=Ralston(), controller=Fixed(steps=10)).ys[-1]
         tensor([0.3685])
     """
 

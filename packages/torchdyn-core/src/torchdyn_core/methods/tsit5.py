@@ -24,12 +24,11 @@ def _quartic(scale: float, roots: tuple[float, float], free: tuple[float, float]
     return scale * (s * q + m * p), scale * (q + s * p + m), scale * (p + s), scale
 
 
-
 class Tsitouras5(ExplicitRungeKutta):
     r"""The Tsitouras pair 5(4): the default.
 
-    Fifth order, six evaluations a step (first same as last), smaller error than Dormand-Prince at equal cost, fourth-order
-    dense output for nothing.
+    Fifth order, six evaluations a step (first same as last), smaller error than Dormand-Prince at equal cost,
+    fourth-order dense output for nothing.
 
     References:
         Tsitouras (2011), Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption.
@@ -37,7 +36,8 @@ class Tsitouras5(ExplicitRungeKutta):
     Example:
         >>> import torch
         >>> from torchdyn_core import Tsitouras5, solve
-        >>> solve(lambda t, y: -y, torch.ones(1), torch.tensor([0.0, 1.0]), solver=Tsitouras5()).ys[-1]
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=Tsitouras5()).ys[-1]
         tensor([0.3679])
     """
 

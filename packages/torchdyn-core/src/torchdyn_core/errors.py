@@ -74,9 +74,9 @@ class UnknownComponentError(TorchdynError, LookupError):
     Example:
         >>> import torch
         >>> from torchdyn_core import solve
-        >>> solve(lambda t, y: -y, torch.ones(2), torch.tensor([0.0, 1.0]), solver="dorpi5")
+        >>> solve(lambda t, y: -y, torch.ones(2), torch.tensor([0.0, 1.0]), solver="tist5")
         Traceback (most recent call last):
-        torchdyn_core.errors.UnknownComponentError: no solver is named 'dorpi5'; did you mean 'dopri5'?
+        torchdyn_core.errors.UnknownComponentError: no solver is named 'tist5'; did you mean 'tsit5'?
     """
 
     def __str__(self) -> str:

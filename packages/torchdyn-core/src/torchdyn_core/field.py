@@ -78,6 +78,7 @@ class VectorField(nn.Module):
         for name, value in attributes.items():
             for store in ("_parameters", "_buffers", "_modules"):
                 new.__dict__[store].pop(name, None)
+            new.__dict__.pop(name, None)  # a plain attribute would hide a module of the same name
             if isinstance(value, nn.Module):
                 new.__dict__["_modules"][name] = value
             else:

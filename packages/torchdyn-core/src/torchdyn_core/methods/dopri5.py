@@ -20,9 +20,9 @@ class DormandPrince5(ExplicitRungeKutta):
         | Shampine (1986), Some practical Runge-Kutta formulas. doi:10.1090/S0025-5718-1986-0815836-3
     Example:
         >>> import torch
-        >>> from torchdyn_core import DormandPrince5, solve
+        >>> from torchdyn_core import PID, DormandPrince5, solve
         >>> ts = torch.tensor([0.0, 1.0])
-        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=DormandPrince5()).ys[-1]
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=DormandPrince5(), controller=PID(rtol=1e-6)).ys[-1]
         tensor([0.3679])
     """
 

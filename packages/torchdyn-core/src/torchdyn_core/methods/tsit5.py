@@ -35,9 +35,9 @@ class Tsitouras5(ExplicitRungeKutta):
         doi:10.1016/j.camwa.2011.06.002
     Example:
         >>> import torch
-        >>> from torchdyn_core import Tsitouras5, solve
+        >>> from torchdyn_core import PID, Tsitouras5, solve
         >>> ts = torch.tensor([0.0, 1.0])
-        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=Tsitouras5()).ys[-1]
+        >>> solve(lambda t, y: -y, torch.ones(1), ts, solver=Tsitouras5(), controller=PID(rtol=1e-6)).ys[-1]
         tensor([0.3679])
     """
 

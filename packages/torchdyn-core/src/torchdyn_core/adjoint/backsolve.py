@@ -18,6 +18,7 @@ from torchdyn_core.adjoint.base import (
     find,
     gather_inputs,
     inspector,
+    refuse_forward_mode,
     under_transform,
     watched,
 )
@@ -95,6 +96,7 @@ class Backsolve(Adjoint):
         """Run the loop without a graph, and tell autograd how to solve backwards."""
         found = find(problem)
         inputs = gather_inputs(problem, found)
+        refuse_forward_mode(inputs, "backsolve")
         plain = replace(inputs.problem, save=None, ts=problem.ts.detach())
         plain, guard = watched(plain, found, inspector(inputs) if torch.is_grad_enabled() else None)
         session = _Session(self, inputs, plain, loop)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from torchdyn_core.binding import Inspect, RandomnessGuard
-from torchdyn_core.errors import GradientError
+from torchdyn_core.errors import GradientError, IncompatibleError
 from torchdyn_core.leaves import Reach, check_known, isolate, reach
 from torchdyn_core.loop.problem import Problem, Trajectory
 from torchdyn_core.solution import Stats
@@ -118,6 +119,14 @@ def gather_inputs(problem: Problem, found: Reach) -> Inputs:
     # a leaf that is also an argument has its stand-in there, and is itself wherever the field holds it
     pairs += [(leaf, leaf) for leaf in found.leaves]
     return Inputs(inner, [p[0] for p in pairs], [p[1] for p in pairs], Stats())
+
+
+def refuse_forward_mode(inputs: Inputs, name: str) -> None:
+    """Raise where an input carries a tangent: a replayed solve has none to give."""
+    if forward_ad._current_level < 0:
+        return
+    if any(forward_ad.unpack_dual(t).tangent is not None for t in inputs.outer):
+        raise IncompatibleError(f"adjoint={name!r} does not go through forward mode; adjoint='direct' does")
 
 
 def stand_in(tensor: Tensor) -> Tensor:

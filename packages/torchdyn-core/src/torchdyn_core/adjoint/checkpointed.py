@@ -17,6 +17,7 @@ from torchdyn_core.adjoint.base import (
     find,
     gather_inputs,
     inspector,
+    refuse_forward_mode,
     under_transform,
     watched,
 )
@@ -77,14 +78,11 @@ class Checkpointed(Adjoint):
             )
             return Direct().run(problem, loop)
         found = find(problem)
-        if not torch.is_grad_enabled():
-            watched_problem, guard = watched(problem, found, None)
-            trajectory = _evaluate(watched_problem, loop, None)
-            guard.verify()
-            return trajectory
         inputs = gather_inputs(problem, found)
-        inputs.problem, guard = watched(inputs.problem, found, inspector(inputs))
-        if not any(t.requires_grad for t in inputs.outer):
+        refuse_forward_mode(inputs, "checkpointed")
+        graph = torch.is_grad_enabled()
+        inputs.problem, guard = watched(inputs.problem, found, inspector(inputs) if graph else None)
+        if not graph or not any(t.requires_grad for t in inputs.outer):
             with torch.no_grad():
                 trajectory = _evaluate(inputs.problem, loop, None)
             guard.verify()

@@ -82,10 +82,12 @@ class BoundedTape(StepTape):
             self._kept = {i: held for i, held in self._kept.items() if i % self._stride == 0}
 
     def backwards(self, advance: Advance) -> Iterator[tuple[int, Record, Tree, Tree]]:
-        kept, end = dict(self._kept), len(self.records)
-        for start in sorted(kept, reverse=True):
-            room = self._room - len(kept)
-            yield from self._undo(start, end, [kept.pop(start)], room, advance)
+        end = len(self.records)
+        for start in sorted(self._kept, reverse=True):
+            # states make room as they are used up; the first one stays, for a second backward pass
+            held = [self._kept.pop(start) if start else self._kept[0]]
+            room = self._room - len(self._kept) - (1 if start else 0)
+            yield from self._undo(start, end, held, room, advance)
             end = start
 
     def _undo(

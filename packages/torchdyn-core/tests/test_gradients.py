@@ -384,6 +384,10 @@ def test_second_use_of_the_graph_and_frozen_parameters():
     first = torch.autograd.grad(solution.ys.sum(), [y0, field.inner.weight], retain_graph=True)
     again = torch.autograd.grad(solution.ys.sum(), [y0, field.inner.weight])
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    bounded = solve(field, y0, TS, args=args, adjoint=Checkpointed(memory=4))
+    for keep in (True, False):
+        grads = torch.autograd.grad(bounded.ys.sum(), [y0, field.inner.weight], retain_graph=keep)
+        assert gap(grads, first) < 1e-12
     solve(field, y0, TS, args=args).ys.sum().backward()
     assert field.outer.weight.grad is None
     assert field.unused.grad is None or not field.unused.grad.any()

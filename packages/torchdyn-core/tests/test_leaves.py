@@ -152,7 +152,7 @@ def test_a_leaf_that_is_used_only_in_the_last_tenth_is_found_out(adjoint):
     field, _ = hidden_leaf_field(0.9)
     y0 = Y0.clone().requires_grad_()
     solution = solve(field, y0, TS, adjoint=adjoint, controller=Fixed(steps=20), solver="rk4")
-    with pytest.raises(GradientError, match="pass it through args|Pass it through args"):
+    with pytest.raises(GradientError, match=r"Pass it through args"):
         solution.ys[-1].sum().backward()
     with pytest.raises(GradientError, match="args"):
         solve(hidden_leaf_field(-1.0)[0], Y0, TS, adjoint=adjoint)

@@ -199,7 +199,7 @@ def test_coefficients_are_those_of_scipy(name: str, peer: type) -> None:
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_coefficient_wrong_in_its_tenth_digit_breaks_an_order_condition(name: str) -> None:
-    """The conditions can fail: whichever non-zero entry of `a` and `b` is touched, keeping the row sums that the class checks."""
+    """The conditions can fail: whichever entry of `a` or `b` is touched, row sums kept as the class checks."""
     solver = SOLVERS[name]
     tableau = solver.tableau
     for index, row in [*enumerate(tableau.a), (None, tableau.b)]:
@@ -222,11 +222,11 @@ def test_a_coefficient_wrong_in_its_tenth_digit_breaks_an_order_condition(name: 
 
 
 def test_mistyped_tableaux_are_refused() -> None:
-    with pytest.raises(ValueError, match="sums to 0.4, wanted its node 0.5"):
+    with pytest.raises(ValueError, match=r"sums to 0.4, wanted its node 0.5"):
         ButcherTableau(c=(0.0, 0.5), a=((0.4,),), b=(0.0, 1.0))
-    with pytest.raises(ValueError, match="b sums to 0.9, wanted 1"):
+    with pytest.raises(ValueError, match=r"b sums to 0.9, wanted 1"):
         ButcherTableau(c=(0.0, 0.5), a=((0.5,),), b=(0.0, 0.9))
-    with pytest.raises(ValueError, match="wanted its node 1.0"):
+    with pytest.raises(ValueError, match=r"wanted its node 1.0"):
         ButcherTableau(c=(0.0,), a=(), b=(1.0,), extra=((1.0, (0.9,)),))
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from torchdyn_core import (
     PID,
     Fixed,
@@ -106,7 +107,7 @@ def test_a_field_that_turns_to_nan_is_located(bad, controller):
         wild[1] = bad
         return -y + torch.where(t > 0.5, wild, torch.zeros_like(y))
 
-    with pytest.raises(IntegrationError, match="NaN or inf|step size") as caught:
+    with pytest.raises(IntegrationError, match=r"NaN or inf|step size") as caught:
         solve(field, Y0, TS, controller=controller)
     solution = caught.value.solution
     assert not solution.success and torch.isfinite(solution.ys).all()
@@ -135,7 +136,12 @@ def test_exploding_and_stiff_fields_end():
     with pytest.raises(IntegrationError, match="max_steps"):
         solve(decay, Y0, TS, controller=Fixed(dt=1e-3), max_steps=10)
     with pytest.raises(IntegrationError, match="step size fell below"):
-        solve(lambda t, y: torch.sign(torch.sin(1e9 * t)) * 1e9 + y, Y0, TS, controller=PID(rtol=1e-9, atol=1e-9, dt_min=1e-4))
+        solve(
+            lambda t, y: torch.sign(torch.sin(1e9 * t)) * 1e9 + y,
+            Y0,
+            TS,
+            controller=PID(rtol=1e-9, atol=1e-9, dt_min=1e-4),
+        )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,16 @@ def test_tolerances(options):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"dt": 0.1, "steps": 3}, {"dt": -0.1}, {"dt": NAN}, {"steps": 0}, {"steps": 2.5}, {"grid": [0.0]}, {"grid": [0.0, 1.0, 0.5]}],
+    [
+        {},
+        {"dt": 0.1, "steps": 3},
+        {"dt": -0.1},
+        {"dt": NAN},
+        {"steps": 0},
+        {"steps": 2.5},
+        {"grid": [0.0]},
+        {"grid": [0.0, 1.0, 0.5]},
+    ],
 )
 def test_grids(options):
     with pytest.raises(OptionError):
@@ -166,7 +181,7 @@ def test_a_grid_with_other_ends_than_the_span():
 
 
 def test_unknown_names_get_the_close_match():
-    with pytest.raises(UnknownComponentError, match="did you mean .*dopri5"):
+    with pytest.raises(UnknownComponentError, match=r"did you mean .*dopri5"):
         solve(decay, Y0, TS, solver="dorpi5")
     with pytest.raises(UnknownComponentError, match="did you mean 'backsolve'"):
         solve(decay, Y0, TS, adjoint="backsolv")
@@ -205,7 +220,7 @@ def test_per_sample_states_of_different_sizes():
     with pytest.raises(ShapeError, match="no axes"):
         solve(decay, torch.tensor(1.0), TS, per_sample=True)
     for ids in (torch.tensor([0, 1]), torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0, -1, 1]), "yes"):
-        with pytest.raises(ShapeError, match="segment ids|per_sample"):
+        with pytest.raises(ShapeError, match=r"segment ids|per_sample"):
             solve(decay, Y0, TS, per_sample=ids)
 
 

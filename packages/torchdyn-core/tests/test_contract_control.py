@@ -62,7 +62,7 @@ def exact(y0, values):
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
-@pytest.mark.parametrize("adjoint", [Direct(), Checkpointed(), Checkpointed(memory=3), Backsolve()])
+@pytest.mark.parametrize("adjoint", [Direct(), Checkpointed(), Checkpointed(memory=4), Backsolve()])
 def test_gradients_reach_a_control_that_an_encoder_made(adjoint, per_sample):
     raw = torch.tensor([0.0, 1.0, -0.5, 0.4], dtype=DTYPE, requires_grad=True)
     y0 = torch.tensor([[0.5], [1.0]], dtype=DTYPE, requires_grad=True)

@@ -80,7 +80,7 @@ def test_the_seed_is_torchs_and_a_given_path_is_kept():
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
-@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=3)])
+@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=4)])
 def test_replayed_steps_meet_the_same_noise(adjoint, per_sample):
     field = NoisyField()
 

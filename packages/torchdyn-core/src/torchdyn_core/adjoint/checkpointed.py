@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +34,8 @@ from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["Checkpointed"]
 
+Pair = tuple[Tensor, Tensor | None]  # an output and its cotangent
+
 
 @dataclass(frozen=True)
 class Checkpointed(Adjoint):
@@ -41,11 +45,11 @@ class Checkpointed(Adjoint):
     from last to first and differentiates one at a time. Under double backward the steps are replayed as one graph.
 
     Arguments:
-        memory: Keep at most this many states at any time, those of the recomputation included (at least 3). Steps are
+        memory: Keep at most this many states at any time, those of the recomputation included (at least 4). Steps are
             then recomputed in a binomial schedule, their number unknown in advance. None keeps one for each step.
 
     Raises:
-        OptionError: If `memory` is not None and below 3.
+        OptionError: If `memory` is not None and below 4.
 
     References:
         | Gholami, Keutzer, Biros (2019), ANODE: unconditionally accurate memory-efficient gradients for neural ODEs.
@@ -55,7 +59,7 @@ class Checkpointed(Adjoint):
         >>> import torch
         >>> from torchdyn_core import Checkpointed, solve
         >>> y0 = torch.tensor([1.0], requires_grad=True)
-        >>> sol = solve(lambda t, y: -y, y0, torch.tensor([0.0, 1.0]), adjoint=Checkpointed(memory=3))
+        >>> sol = solve(lambda t, y: -y, y0, torch.tensor([0.0, 1.0]), adjoint=Checkpointed(memory=4))
         >>> sol.ys[-1].backward()
         >>> round(y0.grad.item(), 3)
         0.368
@@ -66,8 +70,10 @@ class Checkpointed(Adjoint):
     replays: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.memory is not None and not (isinstance(self.memory, int) and self.memory >= 3):
-            raise OptionError(f"memory={self.memory!r}; wanted None or a whole number >= 3 (one kept, two at work)")
+        if self.memory is not None and not (isinstance(self.memory, int) and self.memory >= 4):
+            raise OptionError(
+                f"memory={self.memory!r}; wanted None or a whole number >= 4: the first, the last, two at work"
+            )
 
     def run(self, problem: Problem, loop: Loop) -> Trajectory:
         """Run the loop without a graph, and tell autograd how to replay it."""
@@ -129,34 +135,17 @@ class _Session:
         """Gradients of the inputs, step by step."""
         inputs, problem = self.inputs, self.inputs.problem
         wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
-        shared, known, sequence = inputs.shared, inputs.known(), autograd_sequence()
+        known, sequence = inputs.known(), autograd_sequence()
         sums: list[Tensor | None] = [None] * len(inputs.outer)
         state = list(cotangents[: self.state_leaves])  # the last state and carry come first
         before = problem.field.calls.count
         for index, record, y, carry in self.tape.backwards(self._advance):
             y, carry = tree_map(_alive, y), tree_map(_alive, carry)
-            with torch.enable_grad(), self.context():
-                outcome = replay(problem, record, y, carry)
-            inputs.stats.replayed += 1
             own = [*leaves(y), *leaves(carry)]
-            pairs = [
-                *zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True),
-                *wanted.read(index, outcome),
-            ]
-            live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
-            outs = [out for out, _ in live]
-            check_known(outs, known | {id(leaf) for leaf in own}, sequence)
-            if not outs:
-                state = [None] * len(own)
-                continue
-            targets = [leaf for leaf in own if leaf.requires_grad]
-            grads = torch.autograd.grad(
-                outs, [*targets, *(t for _, t in shared)], [cot for _, cot in live], allow_unused=True
-            )
-            found = iter(grads[: len(targets)])
-            state = [next(found) if leaf.requires_grad else None for leaf in own]
-            for (position, _), grad in zip(shared, grads[len(targets) :], strict=True):
-                sums[position] = _sum(sums[position], grad)
+            live = self._replay(record, y, carry, state, partial(wanted.read, index))
+            check_known([out for out, _ in live], known | {id(leaf) for leaf in own}, sequence)
+            state = self._pull_back(live, own, sums)
+            del y, carry, own, live  # or they would stay while the tape recomputes the states of the next step
         count = len(leaves(problem.y0))
         if problem.resume is None and any(cot is not None for cot in state[count:]):
             state = self._through_first_carry(state, sums)
@@ -164,26 +153,43 @@ class _Session:
         sums[1 : 1 + len(state)] = state
         return sums
 
+    def _replay(
+        self, record: Record, y: Tree, carry: Tree, state: list[Tensor | None], read: Callable[[Outcome], list[Pair]]
+    ) -> list[Pair]:
+        """Do a step again, with a graph; what it gives to what comes after, and the cotangents of that."""
+        with torch.enable_grad(), self.context():
+            outcome = replay(self.inputs.problem, record, y, carry)
+        self.inputs.stats.replayed += 1
+        pairs = [*zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True), *read(outcome)]
+        return [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
+
+    def _pull_back(self, live: list[Pair], own: list[Tensor], sums: list[Tensor | None]) -> list[Tensor | None]:
+        """Cotangents of a step's first state and carry; adds to `sums` those of the inputs that all steps share."""
+        if not live:
+            return [None] * len(own)
+        shared = self.inputs.shared
+        targets = [leaf for leaf in own if leaf.requires_grad]
+        grads = torch.autograd.grad(
+            [out for out, _ in live],
+            [*targets, *(t for _, t in shared)],
+            [cot for _, cot in live],
+            allow_unused=True,
+        )
+        found = iter(grads[: len(targets)])
+        for (position, _), grad in zip(shared, grads[len(targets) :], strict=True):
+            sums[position] = _sum(sums[position], grad)
+        return [next(found) if leaf.requires_grad else None for leaf in own]
+
     def _through_first_carry(self, state: list[Tensor | None], sums: list[Tensor | None]) -> list[Tensor | None]:
         """Cotangents of the first carry, passed on to what it was made of; returns those of the first state."""
-        inputs, problem = self.inputs, self.inputs.problem
+        problem = self.inputs.problem
         with torch.enable_grad(), self.context():
             y = tree_map(_alive, problem.y0)
             carry = leaves(first_carry(replace(problem, y0=y)))
-        own = [leaf for leaf in leaves(y) if leaf.requires_grad]
-        live = [(out, cot) for out, cot in zip(carry, state[len(leaves(y)) :], strict=True) if cot is not None]
-        live = [(out, cot) for out, cot in live if out.requires_grad]
-        targets = [*own, *(t for _, t in inputs.shared)]
-        grads = (
-            torch.autograd.grad([o for o, _ in live], targets, [c for _, c in live], allow_unused=True) if live else ()
-        )
-        first = iter(grads[: len(own)])
-        for (position, _), grad in zip(inputs.shared, grads[len(own) :], strict=False):
-            sums[position] = _sum(sums[position], grad)
-        return [
-            _sum(cot, next(first, None) if leaf.requires_grad else None)
-            for leaf, cot in zip(leaves(y), state, strict=False)
-        ]
+        pairs = zip(carry, state[len(leaves(y)) :], strict=True)
+        live: list[Pair] = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
+        first = self._pull_back(live, leaves(y), sums)
+        return [_sum(cot, grad) for cot, grad in zip(state, first, strict=False)]
 
     def _advance(self, record: Record, y: Tree, carry: Tree) -> tuple[Tree, Tree]:
         """Recompute the state behind a step that was not kept."""
@@ -200,7 +206,7 @@ class _Session:
         before = problem.field.calls.count
         y = problem.y0
         wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
-        pairs: list[tuple[Tensor, Tensor | None]] = []
+        pairs: list[Pair] = []
         with self.context():
             carry = first_carry(problem)
             for index, record in enumerate(self.tape.records):
@@ -252,7 +258,7 @@ class _Cotangents:
         for record in records:
             self._offsets.append(self._offsets[-1] + (0 if record.rows is None else len(record.rows)))
 
-    def read(self, index: int, outcome: Outcome) -> list[tuple[Tensor, Tensor | None]]:
+    def read(self, index: int, outcome: Outcome) -> list[Pair]:
         """Pairs of what was read off a replayed step and its cotangent."""
         rows = slice(self._offsets[index], self._offsets[index + 1])
         total, seen = self._total, outcome.observed

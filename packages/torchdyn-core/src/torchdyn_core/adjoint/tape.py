@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from math import comb
 
+from torchdyn_core.adjoint.slab import Slabs
 from torchdyn_core.loop.problem import Record
-from torchdyn_core.tree import Tree
+from torchdyn_core.tree import Tree, tree_map
 
 __all__ = ["BoundedTape", "FullTape", "StepTape", "binomial_split"]
 
@@ -45,9 +46,11 @@ class FullTape(StepTape):
     def __init__(self) -> None:
         super().__init__()
         self._states: list[Held] = []
+        self._slabs = Slabs()
 
     def _keep(self, index: int, y: Tree, carry: Tree) -> None:
-        self._states.append((y, carry))
+        keep = self._slabs.keep
+        self._states.append((tree_map(keep, y), tree_map(keep, carry)))
 
     def backwards(self, advance: Advance) -> Iterator[tuple[int, Record, Tree, Tree]]:
         for index in range(len(self.records) - 1, -1, -1):
@@ -55,7 +58,7 @@ class FullTape(StepTape):
 
 
 class BoundedTape(StepTape):
-    """Keeps so few states that, with the two at work, no more than `memory` are ever alive.
+    """Keeps so few states that, with the two at work and the last one, no more than `memory` are ever alive.
 
     Forwards it keeps every k-th state, and doubles k whenever it runs out of room. Backwards each stretch
     between two kept states is undone by the binomial schedule, with all the room that is free by then.
@@ -69,7 +72,7 @@ class BoundedTape(StepTape):
 
     def __init__(self, memory: int) -> None:
         super().__init__()
-        self._room = memory - 2  # the state being advanced and the one it becomes
+        self._room = memory - 3  # the state being advanced, the one it becomes, and the solution's last
         self._stride = 1
         self._kept: dict[int, Held] = {}
 

@@ -93,8 +93,7 @@ class Solution:
         events: Reserved for located events; None.
         integral: The integral of `integral_loss` over the span; None without one.
         steps: With `record_steps`: times and states of all accepted steps, the start included (rows of a
-        sample that has
-            fewer repeat its last one).
+            sample that has fewer repeat its last one).
         final: The last state with the solver's and controller's memory, to resume from.
 
     Shapes:

@@ -70,9 +70,8 @@ def solve(
         save: `g(t, y)`: report this in place of the state.
         record_steps: Keep all accepted steps in `Solution.steps`.
         dense: Make `Solution.evaluate(t)` available.
-        per_sample: True: each row of the leading axis takes its own steps. A long tensor of ids `(R,)`: rows
-        with one id
-            do so together. False: all share their steps.
+        per_sample: True: each row of the leading axis takes its own steps. A long tensor of ids `(R,)`: rows with one
+            id do so together. False: all share their steps.
         max_steps: Most steps to try, rejected ones included.
         throw: Raise if the last time is not reached; else return what was reached, with its status.
         progress: Show a progress bar.
@@ -207,7 +206,7 @@ def _solution(problem: Problem, trajectory: Trajectory, fields: tuple[object, ob
     else:
         status = trajectory.status
         reached = torch.full_like(status, problem.ts.shape[0])
-        reached = reached.scatter_reduce(0, _sample_of_row(problem), trajectory.reached, "amin")
+        reached = reached.scatter_reduce(0, layout.sample_of_row(), trajectory.reached, "amin")
         valid = (rows[:, None] < reached) | (status == Status.SUCCESS)
     solution = Solution(
         problem.ts, ys, valid, status, trajectory.stats, None, outputs.integral,
@@ -218,11 +217,6 @@ def _solution(problem: Problem, trajectory: Trajectory, fields: tuple[object, ob
     if throw and not solution.success:
         raise IntegrationError(_failure(problem, trajectory), solution)
     return solution
-
-
-def _sample_of_row(problem: Problem) -> Tensor:
-    layout = problem.layout
-    return layout.sample_of_row()
 
 
 def _failure(problem: Problem, trajectory: Trajectory) -> str:

@@ -41,9 +41,8 @@ __all__ = ["Backsolve"]
 class Backsolve(Adjoint):
     """Solve the adjoint equation backwards: memory independent of the number of steps, gradients up to the tolerance.
 
-    State, adjoint and gradients are integrated together from each reported time to the one before; at every
-    reported time
-    the state starts anew from the value that the forward pass stored. With steps per sample the backward solve
+    State, adjoint and gradients are integrated together from each reported time to the one before; at every reported
+    time the state starts anew from the value that the forward pass stored. With steps per sample the backward solve
     shares its steps, in a time that runs from 0 to 1 for every sample.
 
     Arguments:

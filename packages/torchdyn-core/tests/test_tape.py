@@ -8,7 +8,7 @@ import weakref
 import pytest
 import torch
 
-from torchdyn_core import PID, Checkpointed, Fixed, OptionError, solve
+from torchdyn_core import PID, Backsolve, Checkpointed, Direct, Fixed, OptionError, solve
 from torchdyn_core import DormandPrince5 as Dopri5
 from torchdyn_core.adjoint.slab import Slabs
 from torchdyn_core.adjoint.tape import BoundedTape, FullTape, binomial_split
@@ -199,3 +199,25 @@ def test_slabs_keep_strides_and_start_another_when_one_is_full():
 )
 def test_slabs_leave_small_large_and_scattered_tensors_alone(leaf):
     assert Slabs().keep(leaf) is leaf
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=4), Direct(), Backsolve()], ids=repr)
+def test_a_solve_that_is_dropped_is_freed_at_once(adjoint, per_sample):
+    """No tensor waits in a reference cycle for the garbage collector, which counts objects and not bytes."""
+    y0 = {"a": torch.ones(3, 2, dtype=DTYPE, requires_grad=True)}
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        solution = solve(
+            lambda t, y: {"a": -y["a"]}, y0, torch.linspace(0, 1, 4), adjoint=adjoint, per_sample=per_sample
+        )
+        solution.ys["a"].sum().backward()
+        del solution
+        gc.collect()
+        assert [item for item in gc.garbage if isinstance(item, torch.Tensor)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

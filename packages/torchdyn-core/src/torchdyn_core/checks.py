@@ -13,7 +13,7 @@ from torchdyn_core.controller import Span
 from torchdyn_core.errors import GradientError, IncompatibleError, ShapeError
 from torchdyn_core.layout import Layout, PerSample, Segments, Shared
 from torchdyn_core.solution import Final
-from torchdyn_core.tree import Tree, flatten, leaves, tree_map
+from torchdyn_core.tree import Tree, all_finite, flatten, leaves, tree_map
 
 __all__ = [
     "checked_args",
@@ -44,7 +44,7 @@ def checked_state(y0: Tree) -> Tree:
         if leaf.device != parts[0].device:
             raise ShapeError(f"{where} is on {leaf.device}, the first leaf on {parts[0].device}; wanted one device")
         _refuse_batched(leaf, where)
-        if not bool(torch.isfinite(leaf.detach()).all()):
+        if not all_finite(leaf):
             bad = torch.nonzero(~torch.isfinite(leaf.detach()))[0].tolist()
             raise ShapeError(f"{where} holds NaN or inf, first at index {bad}; wanted finite values")
     return tree_map(torch.clone, y0)
@@ -105,16 +105,23 @@ def checked_times(ts: Tensor | Sequence[float], layout: Layout) -> Tensor:
             f"ts has {ts.shape[0]} time{'s' * (ts.shape[0] != 1)}; wanted at least two: the start, ..., the end"
         )
     ts = ts.to(layout.dtype)
-    if not bool(torch.isfinite(ts.detach()).all()):
+    if not all_finite(ts):
         raise ShapeError("ts holds NaN or inf; wanted finite times")
-    steps = ts.detach().diff(dim=0)
-    if not bool(((steps >= 0).all(0) | (steps <= 0).all(0)).all()):
+    if not _monotone(ts.detach()):
         raise ShapeError("ts goes up and down; wanted weakly increasing or weakly decreasing times")
     if not layout.shared and ts.dim() == 1:
         ts = ts[:, None].expand(-1, layout.samples)  # type: ignore[arg-type]
     if ts.requires_grad and bool((ts.detach()[0] == ts.detach()[-1]).any()):
         raise GradientError("ts requires grad but a span is empty, where no step carries it; wanted ts.detach()")
     return ts
+
+
+def _monotone(ts: Tensor) -> bool:
+    if ts.dim() == 1:
+        times = ts.tolist()
+        return times in (ordered := sorted(times), ordered[::-1])
+    steps = ts.diff(dim=0)
+    return bool(((steps >= 0).all(0) | (steps <= 0).all(0)).all())
 
 
 def checked_span(ts: Tensor, layout: Layout) -> Span:
@@ -164,7 +171,7 @@ def checked_breakpoints(
         if times.dim() > 2 or (times.dim() == 2 and (layout.shared or times.shape[1] != layout.samples)):
             wanted = "(K,)" if layout.shared else f"(K,) or (K, {layout.samples})"
             raise ShapeError(f"{name} have shape {tuple(times.shape)}; wanted {wanted}")
-        if not bool(torch.isfinite(times).all()):
+        if not all_finite(times):
             raise ShapeError(f"{name} hold NaN or inf; wanted finite times")
         if not layout.shared and times.dim() == 1:
             times = times[:, None].expand(-1, layout.samples)  # type: ignore[arg-type]

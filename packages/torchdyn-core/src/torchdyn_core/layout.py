@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torchdyn_core.errors import ShapeError
 from torchdyn_core.scalars import Flag, Scalar
-from torchdyn_core.tree import Tree, align, leaves, tree_map
+from torchdyn_core.tree import Tree, align, all_finite, leaves, tree_map
 
 __all__ = ["Layout", "PerSample", "Segments", "Shared"]
 
@@ -135,7 +135,7 @@ class Shared(Layout):
         return math.sqrt(float(total) / count)
 
     def finite(self, tree: Tree) -> bool:
-        return all(bool(torch.isfinite(leaf).all()) for leaf in leaves(tree))
+        return all(all_finite(leaf) for leaf in leaves(tree))
 
     def all_rows(self, flag: Tensor) -> bool:
         return bool(flag.all())

@@ -198,16 +198,18 @@ def _begun(field: Any, times: Tensor, y0: Tree, resume: Final | None, layout: An
 def _solution(problem: Problem, trajectory: Trajectory, fields: tuple[object, object], throw: bool) -> Solution:
     outputs, layout = trajectory.outputs, problem.layout
     ys = assemble(problem, outputs.interior, trajectory.rows, outputs.y, trajectory.reached)
-    rows = torch.arange(problem.ts.shape[0], device=layout.device)
+    count = problem.ts.shape[0]
     if layout.shared:
-        done = trajectory.status == Status.SUCCESS
-        valid = (rows < trajectory.reached) | done
         status = torch.tensor(int(trajectory.status), device=layout.device)
+        valid = torch.ones(count, dtype=torch.bool, device=layout.device)
+        if trajectory.status != Status.SUCCESS:
+            valid[trajectory.reached :] = False
     else:
         status = trajectory.status
-        reached = torch.full_like(status, problem.ts.shape[0])
+        reached = torch.full_like(status, count)
         reached = reached.scatter_reduce(0, layout.sample_of_row(), trajectory.reached, "amin")
-        valid = (rows[:, None] < reached) | (status == Status.SUCCESS)
+        rows = torch.arange(count, device=layout.device)[:, None]
+        valid = (rows < reached) | (status == Status.SUCCESS)
     solution = Solution(
         problem.ts, ys, valid, status, trajectory.stats, None, outputs.integral,
         recorded_steps(problem, trajectory) if problem.record_steps else None,

@@ -5,6 +5,7 @@ A lone tensor takes a short path in every function: most solves have one, and Py
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,18 @@ Tree = Any
 
 Spec = Any
 
-__all__ = ["Spec", "Tree", "add_scaled", "align", "flatten", "leaves", "tree_map", "unflatten", "weighted_sum"]
+__all__ = [
+    "Spec",
+    "Tree",
+    "add_scaled",
+    "align",
+    "all_finite",
+    "flatten",
+    "leaves",
+    "tree_map",
+    "unflatten",
+    "weighted_sum",
+]
 
 
 def flatten(tree: Tree) -> tuple[list[Any], Spec]:
@@ -52,6 +64,13 @@ def tree_map(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     return _pytree.tree_unflatten(
         [function(p, *o) if isinstance(p, Tensor) else p for p, *o in zip(parts, *others, strict=True)], spec
     )
+
+
+def all_finite(leaf: Tensor) -> bool:
+    """Whether no entry is NaN or inf."""
+    leaf = leaf.detach()
+    # a sum is finite only if its terms are, and one kernel finds it; entries so large that it overflows are looked at
+    return cmath.isfinite(leaf.sum().item()) or bool(torch.isfinite(leaf).all())
 
 
 def align(value: Tensor, leaf: Tensor) -> Tensor:

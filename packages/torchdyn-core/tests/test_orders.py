@@ -7,9 +7,10 @@ import torch
 
 from torchdyn_core import Fixed, solve
 from torchdyn_core.binding import BoundField
-from torchdyn_core.builtin import COMPONENTS
+from torchdyn_core.registry import Registry
 
-SOLVERS = COMPONENTS["solver"]
+CORE = Registry(entry_points=tuple)
+SOLVERS = {name: CORE.get("solver", name) for name in CORE.names("solver")}
 DTYPE = torch.float64
 C = torch.linspace(0.3, 3, 16, dtype=DTYPE)
 

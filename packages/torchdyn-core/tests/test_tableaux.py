@@ -11,12 +11,13 @@ import pytest
 from scipy.integrate import DOP853, RK23, RK45
 
 from torchdyn_core import ButcherTableau
-from torchdyn_core.builtin import COMPONENTS
+from torchdyn_core.registry import Registry
 from torchdyn_core.tableau import cubic_hermite
 
 Tree = tuple  # a rooted tree is the sorted tuple of the trees that hang on its root
 
-SOLVERS = COMPONENTS["solver"]
+CORE = Registry(entry_points=tuple)
+SOLVERS = {name: CORE.get("solver", name) for name in CORE.names("solver")}
 EMBEDDED = {"midpoint": 1, "heun": 1, "ralston": 1, "bosh3": 2, "dopri5": 4, "tsit5": 4, "dopri8": 5}
 ROUNDING = 8 * np.finfo(float).eps
 

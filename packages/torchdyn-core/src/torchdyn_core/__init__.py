@@ -1,7 +1,6 @@
 """Neural differential equations for PyTorch: fields, solvers, adjoints."""
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as _version
+__version__ = "0.1.0"
 
 from torchdyn_core.adjoint import Adjoint, Backsolve, Checkpointed, Direct
 from torchdyn_core.controller import PID, Fixed, StepController
@@ -14,6 +13,7 @@ from torchdyn_core.errors import (
     MissingExtraError,
     OptionError,
     PluginError,
+    PluginWarning,
     ShapeError,
     TorchdynError,
     UnknownComponentError,
@@ -40,11 +40,6 @@ from torchdyn_core.solution import Final, Solution, Stats, Status
 from torchdyn_core.solve import solve
 from torchdyn_core.solver import Solver, State, Step
 from torchdyn_core.tableau import ButcherTableau
-
-try:
-    __version__ = _version("torchdyn-core")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
 
 __all__ = [
     "PID",
@@ -74,6 +69,7 @@ __all__ = [
     "OptionError",
     "Path",
     "PluginError",
+    "PluginWarning",
     "RK4ThreeEighths",
     "Ralston",
     "ShapeError",

@@ -1,50 +1,37 @@
-"""Core's own components, by name."""
+"""Core's own components, through the same hook as everyone's."""
 
 from __future__ import annotations
 
-from typing import Any
+from torchdyn_core.plugin import Component, hookimpl
 
-from torchdyn_core.adjoint import Backsolve, Checkpointed, Direct
-from torchdyn_core.errors import UnknownComponentError, close_matches
-from torchdyn_core.methods import (
-    RK4,
-    BogackiShampine3,
-    DormandPrince5,
-    DormandPrince8,
-    Euler,
-    Heun,
-    Midpoint,
-    Ralston,
-    RK4ThreeEighths,
-    Tsitouras5,
-)
+__all__ = ["torchdyn_components"]
 
-__all__ = ["COMPONENTS", "component"]
-
-COMPONENTS: dict[str, dict[str, type]] = {
-    "solver": {
-        "euler": Euler,
-        "midpoint": Midpoint,
-        "heun": Heun,
-        "ralston": Ralston,
-        "rk4": RK4,
-        "rk4_38": RK4ThreeEighths,
-        "bosh3": BogackiShampine3,
-        "dopri5": DormandPrince5,
-        "tsit5": Tsitouras5,
-        "dopri8": DormandPrince8,
-    },
-    "adjoint": {"checkpointed": Checkpointed, "direct": Direct, "backsolve": Backsolve},
-}
+_METHODS = "torchdyn_core.methods"
 
 
-def component(kind: str, name: str) -> Any:
-    """A component of its kind, with its default options.
-
-    Raises:
-        UnknownComponentError: If there is none of this name.
-    """
-    known = COMPONENTS[kind]
-    if name not in known:
-        raise UnknownComponentError(f"no {kind} is named {name!r}{close_matches(name, known)}")
-    return known[name]()
+@hookimpl
+def torchdyn_components() -> tuple[Component, ...]:
+    """Methods, controllers and adjoints of core."""
+    return (
+        Component("solver", "euler", f"{_METHODS}:Euler", "Explicit Euler: order 1"),
+        Component("solver", "midpoint", f"{_METHODS}:Midpoint", "Explicit midpoint rule: order 2"),
+        Component("solver", "heun", f"{_METHODS}:Heun", "Heun's method: order 2, embedded Euler"),
+        Component("solver", "ralston", f"{_METHODS}:Ralston", "Ralston's method: order 2, least error bound"),
+        Component("solver", "rk4", f"{_METHODS}:RK4", "The classical Runge-Kutta method: order 4"),
+        Component("solver", "rk4_38", f"{_METHODS}:RK4ThreeEighths", "Kutta's 3/8 rule: order 4"),
+        Component("solver", "bosh3", f"{_METHODS}:BogackiShampine3", "Bogacki-Shampine: order 3, error estimate of 2"),
+        Component("solver", "dopri5", f"{_METHODS}:DormandPrince5", "Dormand-Prince: order 5, error estimate of 4"),
+        Component("solver", "tsit5", f"{_METHODS}:Tsitouras5", "Tsitouras: order 5, error estimate of 4"),
+        Component("solver", "dopri8", f"{_METHODS}:DormandPrince8", "Dormand-Prince, Hairer's DOP853: order 8"),
+        Component("controller", "pid", "torchdyn_core.controller:PID", "Adaptive steps from the error estimate"),
+        Component("controller", "fixed", "torchdyn_core.controller:Fixed", "Steps of given size, number or grid"),
+        Component(
+            "adjoint", "checkpointed", "torchdyn_core.adjoint:Checkpointed",
+            "Replays the steps taken: exact gradients, a state a step or fewer", "arXiv:1902.10298",
+        ),
+        Component("adjoint", "direct", "torchdyn_core.adjoint:Direct", "Autograd through the loop"),
+        Component(
+            "adjoint", "backsolve", "torchdyn_core.adjoint:Backsolve",
+            "The continuous adjoint, solved backwards in time", "arXiv:1806.07366",
+        ),
+    )  # fmt: skip

@@ -22,6 +22,7 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "PluginError",
+    "PluginWarning",
     "ShapeError",
     "TorchdynError",
     "UnknownComponentError",
@@ -107,6 +108,10 @@ class IntegrationError(TorchdynError, ArithmeticError):
 
 class FallbackWarning(UserWarning):
     """Something works, but not in the way that was asked for; said once, with the reason."""
+
+
+class PluginWarning(UserWarning):
+    """An installed plugin is broken and was left out; said once, with what to do."""
 
 
 _said: set[str] = set()

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from torchdyn_core.errors import IncompatibleError, OptionError
 from torchdyn_core.field import VectorField
+from torchdyn_core.registry import configured
 from torchdyn_core.solution import Solution
-from torchdyn_core.solve import check_options, solve
+from torchdyn_core.solve import configured_options, solve
 from torchdyn_core.tree import Tree, leaves, tree_map
 
 __all__ = ["Augmentation", "NeuralODE"]
@@ -35,7 +36,7 @@ class NeuralODE(nn.Module):
         field: The field: a `VectorField` (`autonomous(net)` lifts a network of `y` alone) or any callable.
         t0: Where depth starts.
         t1: Where it ends.
-        augmentation: Lifts the input before the solve and projects the output after it.
+        augmentation: Lifts the input before the solve and projects the output after it; an object or a name.
         solve_options: Options of `solve` (solver, controller, adjoint, per_sample, ...), checked here.
 
     Shapes:
@@ -62,7 +63,7 @@ class NeuralODE(nn.Module):
         *,
         t0: float = 0.0,
         t1: float = 1.0,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmentation | str | None = None,
         **solve_options: Any,
     ) -> None:
         super().__init__()
@@ -72,14 +73,15 @@ class NeuralODE(nn.Module):
             raise IncompatibleError(f"field is a {type(field).__name__}; wanted a callable f(t, y)")
         if not (torch.isfinite(torch.tensor([t0, t1])).all() and t0 != t1):
             raise OptionError(f"t0={t0!r}, t1={t1!r}; wanted two finite times that differ")
+        augmentation = configured("augmentation", augmentation)
         if augmentation is not None and not isinstance(augmentation, Augmentation):
             raise IncompatibleError(f"augmentation is a {type(augmentation).__name__}; wanted lift(y) and project(y)")
-        check_options(solve_options)
+        options = configured_options(solve_options)
         self.field = field
         self.augmentation = augmentation
         self.t0, self.t1 = float(t0), float(t1)
-        self.options = solve_options
-        solver = solve_options.get("solver")
+        self.options = options
+        solver = options.get("solver")
         if isinstance(solver, nn.Module):
             self.solver = solver  # a hypersolver's parameters are the layer's
 

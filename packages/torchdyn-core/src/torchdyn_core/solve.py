@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from torchdyn_core.adjoint import Adjoint
 from torchdyn_core.binding import NO_ARGS, BoundField
-from torchdyn_core.builtin import component
 from torchdyn_core.checks import (
     checked_args,
     checked_breakpoints,
@@ -29,11 +28,12 @@ from torchdyn_core.field import VectorField
 from torchdyn_core.loop import Problem, Trajectory, run
 from torchdyn_core.loop.problem import Jumps
 from torchdyn_core.loop.reports import assemble
+from torchdyn_core.registry import configured
 from torchdyn_core.solution import Final, Solution, Status
 from torchdyn_core.solver import Solver
 from torchdyn_core.tree import Tree, leaves
 
-__all__ = ["check_options", "solve"]
+__all__ = ["configured_options", "solve"]
 
 
 def solve(
@@ -43,7 +43,7 @@ def solve(
     *,
     args: Tree = None,
     solver: Solver | str = "tsit5",
-    controller: StepController = PID(),  # noqa: B008 - frozen, and the one place where the default stands
+    controller: StepController | str = PID(),  # noqa: B008 - frozen, and the one place where the default stands
     adjoint: Adjoint | str = "checkpointed",
     integral_loss: Callable[[Tensor, Tree], Tree] | None = None,
     save: Callable[[Tensor, Tree], Tree] | None = None,
@@ -64,7 +64,7 @@ def solve(
         ts: Times to report, at least two, weakly increasing or decreasing. Steps do not stop at them.
         args: A tree passed on to the field; gradients reach its tensors under every adjoint.
         solver: The method, or its name.
-        controller: Step-size control: `PID(rtol=, atol=, ...)` or `Fixed(dt=)`.
+        controller: Step-size control: `PID(rtol=, atol=, ...)` or `Fixed(dt=)`, or a name.
         adjoint: How gradients pass: `Checkpointed()`, `Direct()`, `Backsolve()`, or a name.
         integral_loss: `l(t, y)`, a tensor or tree, to integrate from `ts[0]` to `ts[-1]` along the solution.
         save: `g(t, y)`: report this in place of the state.
@@ -101,9 +101,10 @@ def solve(
     """
     if unknown:
         _refuse_unknown(unknown)
-    method = component("solver", solver) if isinstance(solver, str) else solver
-    backward = component("adjoint", adjoint) if isinstance(adjoint, str) else adjoint
-    _check_parts(field, method, controller, backward, max_steps)
+    method = configured("solver", solver)
+    control = configured("controller", controller)
+    backward = configured("adjoint", adjoint)
+    _check_parts(field, method, control, backward, max_steps)
     resume = y0 if isinstance(y0, Final) else None
     state = checked_state(y0.y if isinstance(y0, Final) else y0)
     layout = checked_layout(state, ts, per_sample)
@@ -115,8 +116,8 @@ def solve(
     bound = BoundField(source, NO_ARGS if args is None else checked_args(args))
     breaks = source.breakpoints(times[0].detach(), times[-1].detach()) if isinstance(source, VectorField) else None
     problem = Problem(
-        bound, method, controller, layout, state, times, span,
-        Jumps(checked_breakpoints(breaks, controller.jump_ts, layout), span, layout),
+        bound, method, control, layout, state, times, span,
+        Jumps(checked_breakpoints(breaks, control.jump_ts, layout), span, layout),
         resume, save, integral_loss, dense, record_steps, max_steps, progress,
     )  # fmt: skip
     method.check(source, state)
@@ -125,15 +126,16 @@ def solve(
     return _solution(problem, trajectory, (field, source), throw)
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Raise for options that `solve` does not take, and for names that do not exist: early, where a module is built."""
+def configured_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `solve` with objects in place of names, checked early: where a module is built."""
     _refuse_unknown({name: value for name, value in options.items() if name not in _OPTIONS})
-    for kind in ("solver", "adjoint"):
-        if isinstance(options.get(kind), str):
-            component(kind, options[kind])
-    solver, controller = (options.get(name, _OPTIONS[name].default) for name in ("solver", "controller"))
-    method = component("solver", solver) if isinstance(solver, str) else solver
-    _check_control(method, controller)
+    ready = {
+        name: configured(name, value) if name in ("solver", "controller", "adjoint") else value
+        for name, value in options.items()
+    }
+    solver, controller = (ready.get(name, _OPTIONS[name].default) for name in ("solver", "controller"))
+    _check_control(configured("solver", solver), controller)
+    return ready
 
 
 _OPTIONS = {

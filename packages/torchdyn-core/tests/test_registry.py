@@ -1,0 +1,356 @@
+"""The registry: names from core and from plugins; a plugin that breaks, in whatever way, breaks alone."""
+
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+import torch
+
+from torchdyn_core import (
+    PID,
+    Euler,
+    IncompatibleError,
+    NeuralODE,
+    OptionError,
+    PluginError,
+    PluginWarning,
+    UnknownComponentError,
+    VectorField,
+    solve,
+)
+from torchdyn_core import registry as registry_module
+from torchdyn_core.discovery import State
+from torchdyn_core.plugin import Component
+from torchdyn_core.registry import Registry, default_registry
+
+MANIFEST = """
+from torchdyn_core.plugin import Component, hookimpl
+
+@hookimpl
+def torchdyn_components():
+    return {components}
+"""
+
+SOUND = MANIFEST.format(
+    components="(Component('solver', 'step', 'sound_methods:Step', 'One step', 'arXiv:0000.00000'),"
+    " Component('field', 'decay', 'sound_methods:Decay'))"
+)
+
+METHODS = """
+from torchdyn_core import Euler, VectorField
+
+class Step(Euler):
+    pass
+
+class Decay(VectorField):
+    def forward(self, t, y):
+        return -y
+"""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on the path to install fake distributions into."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("TORCHDYN_PLUGINS", raising=False)
+    monkeypatch.delenv("TORCHDYN_STRICT_PLUGINS", raising=False)
+    before = set(sys.modules)
+    yield Site(tmp_path)
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in {path.stem for path in tmp_path.iterdir()}:
+            del sys.modules[name]
+
+
+class Site:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def install(self, distribution, points, *, group="torchdyn.v1", **modules):
+        """A distribution as pip would leave it: metadata, entry points, modules."""
+        info = self.folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
+        for name, source in modules.items():
+            (self.folder / f"{name}.py").write_text(textwrap.dedent(source))
+
+    def sound(self):
+        self.install("torchdyn-sound", {"sound": "sound_plugin"}, sound_plugin=SOUND, sound_methods=METHODS)
+
+
+def states(registry):
+    return {(plugin.name, plugin.distribution): plugin.state for plugin in registry.report()}
+
+
+def test_core_goes_through_the_hook_and_has_bare_names():
+    registry = Registry(entry_points=lambda: ())
+    assert registry.names("solver")[:2] == ["euler", "midpoint"] and registry.names("adjoint")[0] == "checkpointed"
+    assert registry.get("solver", "euler") is Euler and registry.get("controller", "pid") is PID
+    assert [(p.name, p.state) for p in registry.report()] == [("core", State.LOADED)]
+    for (kind, name), component in registry.components().items():
+        assert registry.get(kind, name).__name__ == component.target.rpartition(":")[2]
+
+
+def test_a_plugin_is_found_by_name_and_used_by_solve_and_neural_ode(site, monkeypatch):
+    site.sound()
+    registry = Registry()
+    assert "sound.step" in registry.names("solver") and registry.names("field") == ["sound.decay"]
+    monkeypatch.setattr(registry_module, "default_registry", lambda: registry)
+    y0, ts = torch.ones(2), torch.tensor([0.0, 1.0])
+    decay = registry.get("field", "sound.decay")()
+    from torchdyn_core import Fixed
+
+    got = solve(decay, y0, ts, solver="sound.step", controller=Fixed(steps=4)).ys[-1]
+    assert torch.equal(got, solve(decay, y0, ts, solver="euler", controller=Fixed(steps=4)).ys[-1])
+    layer = NeuralODE(decay, solver="sound.step", controller=Fixed(steps=4))
+    assert type(layer.options["solver"]).__name__ == "Step" and torch.equal(layer(y0), got)
+
+
+def test_metadata_and_manifest_and_class_are_each_read_when_they_are_needed(site):
+    """A slow plugin costs nothing until it is named, its class nothing until it is asked for."""
+    site.sound()
+    site.install("torchdyn-slow", {"slow": "slow_plugin"}, slow_plugin="raise AssertionError('imported')")
+    registry = Registry()
+    with pytest.raises(UnknownComponentError):
+        registry.get("solver", "dopri6")
+    assert not {"sound_plugin", "slow_plugin"} & set(sys.modules)
+    with pytest.raises(UnknownComponentError, match=r"did you mean 'sound\.step'"):
+        registry.get("solver", "sound.stop")
+    assert "sound_plugin" in sys.modules and "sound_methods" not in sys.modules
+    assert registry.get("solver", "sound.step").__name__ == "Step"
+    assert states(registry)["slow", "torchdyn-slow"] is State.FAILED
+
+
+BROKEN = {
+    "import error": ("from torchdyn_core import no_such_thing", "cannot import name", "Upgrade or uninstall"),
+    "any exception": ("raise FileNotFoundError('libgraph.so')", "FileNotFoundError: libgraph.so", "Upgrade"),
+    "exit at import": ("import sys; sys.exit(3)", "SystemExit: 3", "Upgrade"),
+    "missing dependency": ("import no_such_library.part", "no_such_library", "Install 'no_such_library'"),
+    "syntax error": ("def (", "SyntaxError", "Upgrade"),
+    "misspelt hook": (SOUND.replace("torchdyn_components", "torchdyn_component"), "torchdyn_component", "Upgrade"),
+    "no hook": ("x = 1", "is @hookimpl missing?", "Upgrade"),
+    "undecorated hook": (SOUND.replace("@hookimpl", ""), "is @hookimpl missing?", "Upgrade"),
+    "hook with arguments": (SOUND.replace("components()", "components(x)"), "x", "Upgrade"),
+    "hook that raises": (MANIFEST.format(components="1 / 0"), "ZeroDivisionError", "Upgrade"),
+    "hook that exits": (MANIFEST.format(components="exit(1)"), "SystemExit", "Upgrade"),
+    "rubbish": (MANIFEST.format(components="['solver']"), "wanted a tuple of Component", "Upgrade"),
+    "none": (MANIFEST.format(components="None"), "is @hookimpl missing", "Upgrade"),
+    "nothing": (MANIFEST.format(components="()"), "no component", "Upgrade"),
+    "unknown kind": (MANIFEST.format(components="(Component('solvr', 'a', 'b:C'),)"), "did you mean 'solver'", "Upgr"),
+    "dotted name": (MANIFEST.format(components="(Component('solver', 'a.b', 'b:C'),)"), "name='a.b'", "Upgrade"),
+    "bad target": (MANIFEST.format(components="(Component('solver', 'a', 'b.C'),)"), "target='b.C'", "Upgrade"),
+    "twice": (MANIFEST.format(components="(Component('solver', 'a', 'b:C'),) * 2"), "2 components", "Upgrade"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_plugin_that_breaks_breaks_alone(site, kind):
+    source, cause, remedy = BROKEN[kind]
+    site.sound()
+    site.install("torchdyn-broken", {"broken": "broken_plugin"}, broken_plugin=source)
+    registry = Registry()
+    with pytest.warns(PluginWarning, match="'broken' of torchdyn-broken 1.2") as said:
+        names = registry.names("solver")
+    assert len(said) == 1 and {"euler", "sound.step"} <= set(names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # said once
+        registry.names("field")
+    assert registry.get("solver", "euler") is Euler and registry.get("solver", "sound.step")
+    for _ in range(2):
+        with pytest.raises(PluginError) as error:
+            registry.get("solver", "broken.anything")
+        message = str(error.value)
+        assert "broken.anything" in message and "torchdyn-broken 1.2" in message
+        assert cause in message and remedy in message
+        assert error.value.__cause__ is not None
+    assert states(registry)["broken", "torchdyn-broken"] is State.FAILED
+    assert states(registry)["sound", "torchdyn-sound"] is State.LOADED
+
+
+def test_a_plugin_whose_module_is_missing_breaks_alone(site):
+    site.sound()
+    site.install("torchdyn-broken", {"broken": "not_installed_at_all"})
+    registry = Registry()
+    with pytest.raises(PluginError, match="Install 'not_installed_at_all'"):
+        registry.get("solver", "broken.x")
+    assert registry.get("solver", "sound.step")
+
+
+TARGETS = {
+    "no such module": ("nowhere_at_all:Step", "No module named 'nowhere_at_all'"),
+    "no such class": ("sound_methods:Stop", "has no attribute 'Stop'"),
+    "another kind": ("sound_methods:Decay", "wanted a class of kind Solver"),
+    "no class": ("sound_methods:__doc__", "wanted a class of kind Solver"),
+    "module that exits": ("exits:Step", "SystemExit: 2"),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_a_component_whose_class_is_not_there_breaks_alone(site, kind):
+    target, cause = TARGETS[kind]
+    site.sound()
+    bad = MANIFEST.format(
+        components=f"(Component('solver', 'bad', {target!r}), Component('solver', 'good', 'sound_methods:Step'))"
+    )
+    site.install("torchdyn-half", {"half": "half_plugin"}, half_plugin=bad, exits="raise SystemExit(2)")
+    registry = Registry()
+    with pytest.raises(PluginError) as error:
+        registry.get("solver", "half.bad")
+    assert cause in str(error.value) and "half.bad" in str(error.value) and "torchdyn-half 1.2" in str(error.value)
+    assert registry.get("solver", "half.good") is registry.get("solver", "sound.step")
+
+
+def test_two_distributions_with_one_plugin_name_are_both_refused_before_any_import(site):
+    site.sound()
+    raising = "raise AssertionError('imported')"
+    site.install("torchdyn-one", {"twin": "twin_one"}, twin_one=raising)
+    site.install("torchdyn-two", {"twin": "twin_two"}, twin_two=raising)
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"torchdyn-one 1\.2.*torchdyn-two 1\.2|torchdyn-two 1\.2.*torchdyn-one 1\.2"):
+        registry.get("solver", "twin.x")
+    found = states(registry)
+    assert found["twin", "torchdyn-one"] is found["twin", "torchdyn-two"] is State.REFUSED
+    assert not {"twin_one", "twin_two"} & set(sys.modules)
+    assert registry.get("solver", "sound.step")
+
+
+def test_a_reserved_name_is_refused_to_strangers_and_kept_for_its_owner(site):
+    site.install("torchdyn-stranger", {"sde": "stranger", "core": "stranger"}, stranger="raise AssertionError")
+    registry = Registry()
+    with pytest.raises(PluginError, match="reserved to torchdyn-sde"):
+        registry.get("solver", "sde.srk")
+    assert states(registry)["core", "torchdyn-stranger"] is State.REFUSED
+    site.sound()
+    site.install("Torchdyn_SDE", {"sde": "sound_plugin"})
+    registry = Registry()
+    assert registry.get("solver", "sde.step").__name__ == "Step"
+    assert states(registry)["sde", "torchdyn-stranger"] is State.REFUSED
+
+
+def test_a_plugin_of_another_version_is_shown_and_never_imported(site):
+    site.install("torchdyn-future", {"future": "future_plugin"}, group="torchdyn.v9", future_plugin="raise SystemExit")
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"torchdyn\.v9.*torchdyn\.v1"):
+        registry.get("solver", "future.x")
+    assert states(registry)["future", "torchdyn-future"] is State.INCOMPATIBLE
+    assert "future_plugin" not in sys.modules
+
+
+def test_a_distribution_may_serve_two_versions(site):
+    site.sound()
+    info = site.folder / "torchdyn_sound-1.2.dist-info" / "entry_points.txt"
+    info.write_text(info.read_text() + "[torchdyn.v2]\nsound = another\n")
+    assert Registry().get("solver", "sound.step")
+
+
+@pytest.mark.parametrize("name", ["Sound", "so-und", "so.und"])
+def test_an_ill_formed_plugin_name_is_refused(site, name):
+    site.install("torchdyn-odd", {name: "odd_plugin"}, odd_plugin=SOUND)
+    registry = Registry()
+    assert states(registry)[name, "torchdyn-odd"] is State.REFUSED
+
+
+def test_the_environment_limits_what_is_loaded(site):
+    site.sound()
+    site.install("torchdyn-other", {"other": "other_plugin"}, other_plugin="raise AssertionError('imported')")
+    registry = Registry(environ={"TORCHDYN_PLUGINS": "sound"})
+    assert registry.get("solver", "sound.step")
+    with pytest.raises(PluginError, match="TORCHDYN_PLUGINS"):
+        registry.get("solver", "other.x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "sound.step" in registry.names("solver")
+    assert Registry(environ={"TORCHDYN_PLUGINS": ""}).names("field") == []
+    with pytest.warns(PluginWarning, match="names 'sond'"):
+        Registry(environ={"TORCHDYN_PLUGINS": "sond"}).names("solver")
+
+
+def test_strict_raises_as_soon_as_a_broken_plugin_is_met(site):
+    site.install("torchdyn-broken", {"broken": "broken_plugin"}, broken_plugin="raise OSError('x')")
+    registry = Registry(environ={"TORCHDYN_STRICT_PLUGINS": "1"})
+    with pytest.raises(PluginError, match="torchdyn-broken"):
+        registry.names("solver")
+    assert registry.report()[-1].state is State.FAILED
+
+
+def test_a_broken_neighbour_that_is_no_plugin_is_not_read(site):
+    info = site.folder / "wreck-1.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[console_scripts]\nno equals sign here\n")
+    site.sound()
+    assert Registry().get("solver", "sound.step")
+
+
+def test_an_interrupt_is_no_broken_plugin(site):
+    site.install("torchdyn-stuck", {"stuck": "stuck_plugin"}, stuck_plugin="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Registry().get("solver", "stuck.x")
+
+
+def test_unknown_names_say_what_there_is():
+    registry = Registry(entry_points=lambda: ())
+    for kind, name, message in (
+        ("solver", "tist5", "did you mean 'tsit5'"),
+        ("solver", "sde.srk", "pip install torchdyn-sde"),
+        ("solver", "nobody.x", "no plugin 'nobody' is installed"),
+        ("adjoint", "tsit5", "'tsit5' is of kind 'solver'"),
+        ("solvers", "tsit5", "did you mean 'solver'"),
+        ("field", "x", "there is no field"),
+    ):
+        with pytest.raises(UnknownComponentError, match=message):
+            registry.get(kind, name)
+
+
+def test_names_that_need_options_say_so(monkeypatch):
+    class Needs(Euler):
+        def __init__(self, mass, *, scale=1.0):
+            self.mass = mass
+
+    class Registered:
+        def get(self, kind, name):
+            return Needs
+
+    monkeypatch.setattr(registry_module, "default_registry", Registered)
+    with pytest.raises(OptionError, match=r"no default for mass; wanted solver=Needs\(mass=\.\.\.\)"):
+        solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], solver="x")
+
+
+def test_the_default_registry_is_one_and_names_reach_controllers():
+    assert default_registry() is default_registry()
+    y0, ts = torch.ones(2), torch.tensor([0.0, 1.0])
+    assert torch.equal(
+        solve(lambda t, y: -y, y0, ts, controller="pid").ys, solve(lambda t, y: -y, y0, ts, controller=PID()).ys
+    )
+    with pytest.raises(UnknownComponentError, match="augmentation"):
+        NeuralODE(lambda t, y: -y, augmentation="zeros")
+    with pytest.raises(IncompatibleError):
+        solve(lambda t, y: -y, y0, ts, solver=VectorField())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"kind": "x"}, "kind"), ({"name": "Big"}, "name"), ({"target": "a.b"}, "target"), ({"summary": "a\nb"}, "line")],
+)
+def test_components_are_checked_where_they_are_made(options, message):
+    with pytest.raises(OptionError, match=message):
+        Component(**{"kind": "solver", "name": "a", "target": "b:C", **options})
+
+
+def test_importing_core_and_listing_names_import_nothing_heavy():
+    code = """
+        import sys, torchdyn_core
+        from torchdyn_core.registry import default_registry
+        default_registry().components()
+        try:
+            default_registry().get("solver", "dopri55")
+        except LookupError:
+            pass
+        heavy = {"dgl", "torchsde", "pytorch_lightning", "lightning", "matplotlib", "typer", "rich", "scipy", "pytest",
+                 "hypothesis", "pandas", "sklearn", "torchdiffeq", "torch_geometric", "torch._inductor"}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

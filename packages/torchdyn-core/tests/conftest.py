@@ -1,5 +1,7 @@
-"""One thread and one seed for every test, whatever ran before it."""
+"""One thread and one seed for every test, whatever ran before it; fake distributions for the registry to find."""
 
+import sys
+import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -13,3 +15,57 @@ def _seeded() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
+
+
+SOUND = """
+from torchdyn_core.plugin import Component, hookimpl
+
+@hookimpl
+def torchdyn_components():
+    return (
+        Component("solver", "step", "sound_methods:Step", "One step", "arXiv:0000.00000"),
+        Component("field", "decay", "sound_methods:Decay"),
+    )
+"""
+
+METHODS = """
+from torchdyn_core import Euler, VectorField
+
+class Step(Euler):
+    pass
+
+class Decay(VectorField):
+    def forward(self, t, y):
+        return -y
+"""
+
+
+class Site:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def install(self, distribution, points, *, group="torchdyn.v1", **modules):
+        """A distribution as pip would leave it: metadata, entry points, modules."""
+        info = self.folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
+        for name, source in modules.items():
+            (self.folder / f"{name}.py").write_text(textwrap.dedent(source))
+
+    def sound(self):
+        self.install("torchdyn-sound", {"sound": "sound_plugin"}, sound_plugin=SOUND, sound_methods=METHODS)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on the path to install fake distributions into."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("TORCHDYN_PLUGINS", raising=False)
+    monkeypatch.delenv("TORCHDYN_STRICT_PLUGINS", raising=False)
+    before = set(sys.modules)
+    yield Site(tmp_path)
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in {path.stem for path in tmp_path.iterdir()}:
+            del sys.modules[name]

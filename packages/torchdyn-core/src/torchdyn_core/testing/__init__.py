@@ -1,6 +1,6 @@
 """The conformance kit: what a component has to do, as tests that anyone can run on their own.
 
-It needs the extra `testing` (pytest and hypothesis). In a test module:
+It needs the extra `testing` (pytest). In a test module:
 
     from torchdyn_core.testing import SolverSuite
 
@@ -11,12 +11,15 @@ It needs the extra `testing` (pytest and hypothesis). In a test module:
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "torchdyn_core.testing.measure",
-    "torchdyn_core.testing.solver",
-)
+for _name in ("adjoint", "augmentation", "controller", "field", "measure", "path", "solver"):
+    pytest.register_assert_rewrite(f"{__name__}.{_name}")  # or a failed assert would not show its values
 
-from torchdyn_core.testing.problems import (  # noqa: E402 - asserts are rewritten in what is imported after this
+from torchdyn_core.testing.adjoint import AdjointSuite  # noqa: E402 - asserts are rewritten in what follows
+from torchdyn_core.testing.augmentation import AugmentationSuite  # noqa: E402
+from torchdyn_core.testing.controller import ControllerSuite  # noqa: E402
+from torchdyn_core.testing.field import FieldSuite  # noqa: E402
+from torchdyn_core.testing.path import PathSuite  # noqa: E402
+from torchdyn_core.testing.problems import (  # noqa: E402
     Problem,
     Rotation,
     complex_rotation,
@@ -28,6 +31,11 @@ from torchdyn_core.testing.solver import SolverSuite  # noqa: E402
 from torchdyn_core.testing.suite import Suite  # noqa: E402
 
 __all__ = [
+    "AdjointSuite",
+    "AugmentationSuite",
+    "ControllerSuite",
+    "FieldSuite",
+    "PathSuite",
     "Problem",
     "Rotation",
     "SolverSuite",

@@ -18,7 +18,8 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     x, y = zip(*((math.log(a), math.log(b)) for a, b in points), strict=True)
     mx, my = sum(x) / len(x), sum(y) / len(y)
     rise: float = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
-    return rise / sum((a - mx) * (a - mx) for a in x)
+    run: float = sum((a - mx) * (a - mx) for a in x)
+    return rise / run
 
 
 def finest(

@@ -126,6 +126,14 @@ def test_backsolve_takes_spans_of_each_sample():
     assert gap(got, want) < 1e-6
 
 
+@pytest.mark.parametrize("ts", [TS, PER_TS], ids=["one span", "spans of each sample"])
+@pytest.mark.parametrize("controller", [Fixed(steps=60), Fixed(dt=0.02)], ids=["steps", "dt"])
+def test_backsolve_on_fixed_steps_of_each_sample(controller, ts):
+    want, _ = gradients(Direct(), controller=PID(rtol=1e-12, atol=1e-12), per_sample=True, ts=ts)
+    got, _ = gradients(Backsolve(), controller=controller, per_sample=True, ts=ts)
+    assert gap(got, want) < 1e-6
+
+
 def finite_differences(run, tensor, step=1e-6):
     grad = torch.zeros_like(tensor)
     flat, out = tensor.detach().view(-1), grad.view(-1)

@@ -168,7 +168,10 @@ class Fixed(StepController):
         if self.dt is not None:
             return self
         if self.steps is not None:
-            return Fixed(dt=float(absolute(span.end - span.start)) / self.steps, jump_ts=self.jump_ts)
+            length = absolute(span.end - span.start)
+            if isinstance(length, Tensor):  # samples have steps of their own: those of the shortest serve all
+                length = float(length[length > 0].min())
+            return Fixed(dt=length / self.steps, jump_ts=self.jump_ts)
         assert isinstance(self.grid, Tensor)
         low, high = min(start, end), max(start, end)
         inner = sorted((t for t in self.grid.tolist() if low < t < high), reverse=end < start)

@@ -20,9 +20,8 @@ class State(NamedTuple):
     """What a method remembers between steps.
 
     Arguments:
-        carry: History that cannot be rebuilt from time and state (an auxiliary state, past slopes):
-        differentiable, kept
-            by checkpoints. A tree of tensors or None.
+        carry: History that cannot be rebuilt from time and state (an auxiliary state, past slopes): differentiable,
+            kept by checkpoints. A tree of tensors or None.
         cache: What `Solver.init` rebuilds from time and state (a first slope). A tree of tensors or None.
     """
 

@@ -11,7 +11,7 @@ It needs the extra `testing` (pytest). In a test module:
 
 import pytest
 
-for _name in ("adjoint", "augmentation", "controller", "field", "measure", "path", "solver"):
+for _name in ("adjoint", "augmentation", "controller", "field", "measure", "path", "plugin", "solver"):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")  # or a failed assert would not show its values
 
 from torchdyn_core.testing.adjoint import AdjointSuite  # noqa: E402 - asserts are rewritten in what follows
@@ -19,6 +19,7 @@ from torchdyn_core.testing.augmentation import AugmentationSuite  # noqa: E402
 from torchdyn_core.testing.controller import ControllerSuite  # noqa: E402
 from torchdyn_core.testing.field import FieldSuite  # noqa: E402
 from torchdyn_core.testing.path import PathSuite  # noqa: E402
+from torchdyn_core.testing.plugin import check_plugin  # noqa: E402
 from torchdyn_core.testing.problems import (  # noqa: E402
     Problem,
     Rotation,
@@ -40,6 +41,7 @@ __all__ = [
     "Rotation",
     "SolverSuite",
     "Suite",
+    "check_plugin",
     "complex_rotation",
     "reversed_in_time",
     "rotation",

@@ -209,10 +209,12 @@ class RandomnessGuard:
     """
 
     def __init__(self, found: Reach, inspect: Inspect | None = None) -> None:
+        self._found = found
         self._buffers = list(found.buffers())
+        self._generators = found.generators
         self._inspect = inspect
         self._versions = self._buffer_versions()
-        self._random = _generator_states()
+        self._random = self._generator_states()
 
     def __call__(self, evaluate: Callable[[Tree], Tree], y: Tree) -> Tree:
         """The first evaluation, watched."""
@@ -234,13 +236,16 @@ class RandomnessGuard:
             "Draw once a solve instead (SolveDropout, or VectorField.begin), put the field into eval mode, or use "
             "adjoint='direct' with controller=Fixed(...), which evaluates each step once."
         )
-        for (name, _), before, after in zip(self._buffers, self._versions, self._buffer_versions(), strict=True):
-            if before != after:
+        now = self._found.buffers()
+        for (name, old), (_, new), before, after in zip(
+            self._buffers, now, self._versions, self._buffer_versions(), strict=True
+        ):
+            if before != after or old is not new:
                 raise IncompatibleError(
                     f"the field changes its buffer {name} while it is evaluated (batch norm in training mode?): a "
                     f"replayed or rejected step would see another field. {remedy}"
                 )
-        if any(not torch.equal(a, b) for a, b in zip(self._random, _generator_states(), strict=True)):
+        if any(not torch.equal(a, b) for a, b in zip(self._random, self._generator_states(), strict=True)):
             raise IncompatibleError(
                 "the field draws random numbers while it is evaluated (dropout in training mode?): a replayed or "
                 f"rejected step would see another field. {remedy}"
@@ -249,12 +254,12 @@ class RandomnessGuard:
     def _buffer_versions(self) -> list[int]:
         return [0 if buffer.is_inference() else buffer._version for _, buffer in self._buffers]
 
-
-def _generator_states() -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states.extend(torch.cuda.get_rng_state_all())
-    return states
+    def _generator_states(self) -> list[Tensor]:
+        """States of torch's own generators and of those that the field can reach."""
+        states = [torch.get_rng_state(), *(generator.get_state() for generator in self._generators)]
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            states.extend(torch.cuda.get_rng_state_all())
+        return states
 
 
 def autograd_sequence() -> int:

@@ -67,9 +67,14 @@ def _locate(problem: Problem, begins: Tensor, ends: Tensor, t: Tensor) -> tuple[
         wanted = wanted[:, layout.sample_of_row()]
     directed = direction * wanted
     _check_inside(directed, direction * begins[0], direction * ends[-1], t)
-    index = torch.searchsorted((direction * ends).T.contiguous(), directed.T.contiguous()).T
+    index = torch.searchsorted((direction * ends).T.contiguous(), directed.T.contiguous()).T.clamp(max=len(ends) - 1)
     row = torch.arange(len(direction), device=t.device).expand_as(index)
-    return index.clamp(max=len(ends) - 1), row
+    # a row that stood still in a step has no slope there: the next step that moved it begins at the same time
+    moving = begins != ends
+    place = torch.arange(len(ends), device=t.device)[:, None]
+    following = torch.where(moving, place, len(ends)).flip(0).cummin(0).values.flip(0)
+    after = following[index, row]
+    return torch.where(after < len(ends), after, index), row
 
 
 def _check_inside(directed: Tensor, low: Tensor, high: Tensor, t: Tensor) -> None:

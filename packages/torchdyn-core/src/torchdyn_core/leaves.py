@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from torchdyn_core.errors import GradientError
 from torchdyn_core.field import shallow_copy
@@ -30,11 +31,18 @@ _ACCUMULATE = type(torch.zeros(1, requires_grad=True).view(1).grad_fn.next_funct
 
 @dataclass
 class Reach:
-    """What a walk found: leaves and derived tensors that require grad, and the modules on the way."""
+    """What a walk found: leaves and derived tensors that require grad, constants that do not, modules, generators."""
 
     leaves: list[Tensor] = field(default_factory=list)
     derived: list[tuple[str, Tensor]] = field(default_factory=list)
     modules: list[nn.Module] = field(default_factory=list)
+    constants: list[Tensor] = field(default_factory=list)
+    generators: list[torch.Generator] = field(default_factory=list)
+
+    def marks(self) -> list[int]:
+        """Versions of all constants and modes of all modules: whatever changes one of them changes this."""
+        versions = [0 if constant.is_inference() else constant._version for constant in self.constants]
+        return versions + [module.training for module in self.modules]
 
     def buffers(self) -> Iterator[tuple[str, Tensor]]:
         """Buffers of the modules found."""
@@ -61,6 +69,11 @@ def reach(*roots: object) -> Reach:
                     found.leaves.append(item)
                 else:
                     found.derived.append((name, item))
+            else:
+                found.constants.append(item)
+            continue
+        if isinstance(item, torch.Generator):
+            found.generators.append(item)
             continue
         if isinstance(item, nn.Module):
             found.modules.append(item)
@@ -94,9 +107,10 @@ def _inside(name: str, item: Any) -> Iterator[tuple[str, Any]]:
     elif not isinstance(item, (types.ModuleType, types.BuiltinFunctionType)):
         for key, value in getattr(item, "__dict__", {}).items():
             yield f"{name}.{key}", value
-        for slot in getattr(type(item), "__slots__", ()):
-            if isinstance(slot, str) and isinstance(type(item).__dict__.get(slot), types.MemberDescriptorType):
-                yield f"{name}.{slot}", getattr(item, slot, None)
+        for kind in type(item).__mro__:
+            for slot, member in vars(kind).items():
+                if isinstance(member, types.MemberDescriptorType):
+                    yield f"{name}.{slot}", getattr(item, slot, None)
         call = getattr(type(item), "__call__", None)  # noqa: B004 - its code is walked, not its callability asked
         if isinstance(call, types.FunctionType):
             yield from _inside_function(name, call, type(item))
@@ -186,18 +200,21 @@ def isolate(module: nn.Module) -> tuple[nn.Module, list[Tensor], list[Tensor]]:
     return visit(module), originals, list(proxies.values())
 
 
-def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int) -> None:
+def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int, ends: Collection[Node | None] = ()) -> None:
     """Raise if the graph of `outputs` reaches a leaf that is not known, or leaves the step that it belongs to.
 
     Arguments:
         outputs: Tensors that one step computed.
         known: `id` of every leaf that a gradient is delivered to.
         sequence: Sequence number of autograd when the step began: nodes before it belong to somebody else.
+        ends: Nodes that known tensors came out of: the graph is not followed behind them.
     """
     stack = [out.grad_fn for out in outputs if out.grad_fn is not None]
     seen = set(stack)
     while stack:
         node = stack.pop()
+        if node in ends:
+            continue
         if type(node) is _ACCUMULATE:
             variable = node.variable  # type: ignore[attr-defined]
             if id(variable) not in known:

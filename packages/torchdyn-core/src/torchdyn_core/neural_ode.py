@@ -74,7 +74,7 @@ class NeuralODE(nn.Module):
             raise OptionError(f"t0={t0!r}, t1={t1!r}; wanted two finite times that differ")
         if augmentation is not None and not isinstance(augmentation, Augmentation):
             raise IncompatibleError(f"augmentation is a {type(augmentation).__name__}; wanted lift(y) and project(y)")
-        check_options(solve_options)
+        check_options(field, solve_options)
         self.field = field
         self.augmentation = augmentation
         self.t0, self.t1 = float(t0), float(t1)

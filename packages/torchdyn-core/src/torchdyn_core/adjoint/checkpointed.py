@@ -18,6 +18,7 @@ from torchdyn_core.adjoint.base import (
     autocast_state,
     find,
     gather_inputs,
+    hooks_at_rest,
     inspector,
     refuse_forward_mode,
     under_transform,
@@ -33,6 +34,8 @@ from torchdyn_core.loop.transition import Outcome, first_carry, replay
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["Checkpointed"]
+
+_SAME = 0.1  # of the root of the rounding unit: what a step recomputed with a graph may differ by
 
 Pair = tuple[Tensor, Tensor | None]  # an output and its cotangent
 
@@ -126,6 +129,7 @@ class _Session:
         self.inputs.stats = self.trajectory.stats
         flat, self.spec = flatten(self.trajectory.outputs)
         outputs = self.trajectory.outputs
+        self.last = tree_map(Tensor.detach, outputs.y)  # the outputs themselves will lead back here
         self.state_leaves = len(leaves(outputs.y)) + len(leaves(outputs.carry))
         problem = self.inputs.problem
         self.inputs.problem = replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args))
@@ -139,27 +143,38 @@ class _Session:
         sums: list[Tensor | None] = [None] * len(inputs.outer)
         state = list(cotangents[: self.state_leaves])  # the last state and carry come first
         before = problem.field.calls.count
+        expected = None if inputs.unchanged else self.last
         for index, record, y, carry in self.tape.backwards(self._advance):
             y, carry = tree_map(_alive, y), tree_map(_alive, carry)
             own = [*leaves(y), *leaves(carry)]
-            live = self._replay(record, y, carry, state, partial(wanted.read, index))
+            live = self._replay(record, y, carry, state, partial(wanted.read, index), expected)
+            expected = None if expected is None else y
             check_known([out for out, _ in live], known | {id(leaf) for leaf in own}, sequence)
             state = self._pull_back(live, own, sums)
             del y, carry, own, live  # or they would stay while the tape recomputes the states of the next step
         count = len(leaves(problem.y0))
-        if problem.resume is None and any(cot is not None for cot in state[count:]):
+        fresh = problem.resume is None or problem.resume.control is None
+        if fresh and any(cot is not None for cot in state[count:]):
             state = self._through_first_carry(state, sums)
         inputs.stats.backward_evaluations += problem.field.calls.count - before
         sums[1 : 1 + len(state)] = state
         return sums
 
     def _replay(
-        self, record: Record, y: Tree, carry: Tree, state: list[Tensor | None], read: Callable[[Outcome], list[Pair]]
+        self,
+        record: Record,
+        y: Tree,
+        carry: Tree,
+        state: list[Tensor | None],
+        read: Callable[[Outcome], list[Pair]],
+        expected: Tree,
     ) -> list[Pair]:
         """Do a step again, with a graph; what it gives to what comes after, and the cotangents of that."""
         with torch.enable_grad(), self.context():
             outcome = replay(self.inputs.problem, record, y, carry)
         self.inputs.stats.replayed += 1
+        if expected is not None:
+            self.inputs.unchanged.compare(outcome.y, expected, _SAME * torch.finfo(leaves(y)[0].dtype).eps ** 0.5)
         pairs = [*zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True), *read(outcome)]
         return [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
 
@@ -203,7 +218,7 @@ class _Session:
     def differentiable(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
         """The same gradients with a graph of their own: all steps replayed as one."""
         problem = self.graph_problem
-        before = problem.field.calls.count
+        before, sequence = problem.field.calls.count, autograd_sequence()
         y = problem.y0
         wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
         pairs: list[Pair] = []
@@ -215,6 +230,8 @@ class _Session:
                 y, carry = outcome.y, outcome.carry
         pairs += zip([*leaves(y), *leaves(carry)], cotangents[: self.state_leaves], strict=True)
         live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
+        inputs = [*tensors, *leaves(problem.y0), problem.ts]
+        check_known([out for out, _ in live], {id(t) for t in inputs}, sequence, {t.grad_fn for t in inputs})
         targets = [t for t in tensors if t.requires_grad]
         grads = iter(
             torch.autograd.grad(
@@ -244,9 +261,10 @@ class _Replayed(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         session: _Session = ctx.session
         tensors = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return None, *session.differentiable(tensors, cotangents)
-        return None, *session.backward(cotangents)
+        with hooks_at_rest(session.inputs):
+            if torch.is_grad_enabled():
+                return None, *session.differentiable(tensors, cotangents)
+            return None, *session.backward(cotangents)
 
 
 class _Cotangents:

@@ -15,6 +15,7 @@ from torchdyn_core import (
     Fixed,
     GradientError,
     IncompatibleError,
+    ShapeError,
     SolveDropout,
     Solver,
     State,
@@ -212,3 +213,44 @@ def test_a_solve_in_inference_mode_leaves_nothing_behind():
     ts = TS.clone().requires_grad_()
     solve(lambda t, y: -y * t, Y0, ts).ys[-1].sum().backward()
     assert bool(ts.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("adjoint", [Direct(), *REPLAYING], ids=repr)
+def test_a_field_may_not_write_to_its_inputs(adjoint, per_sample):
+    def shifts_time(t, y):
+        t += 1.0
+        return -y * t
+
+    def scales_args(t, y, rate):
+        return -rate.mul_(1.1) * y
+
+    options = {"adjoint": adjoint, "per_sample": per_sample}
+    # times of samples are views of one another, which torch itself refuses to write to
+    refusal = (RuntimeError, "more than one element") if per_sample else (IncompatibleError, "time t or the state y")
+    with pytest.raises(refusal[0], match=refusal[1]):
+        solve(shifts_time, Y0, TS, **options)
+    with pytest.raises(IncompatibleError, match="args in place"):
+        solve(scales_args, Y0, TS, args=torch.ones((), dtype=DTYPE), **options)
+
+
+@pytest.mark.parametrize("adjoint", [Direct(), *REPLAYING], ids=repr)
+def test_a_field_may_differentiate_by_time(adjoint):
+    def field(t, y):
+        with torch.enable_grad():
+            t.requires_grad_(True)
+            (slope,) = torch.autograd.grad((t**3).sum(), t)
+        return -y * slope
+
+    y0 = Y0.clone().requires_grad_()
+    solution = solve(field, y0, TS, adjoint=adjoint, controller=PID(rtol=1e-8, atol=1e-8))
+    grad = torch.autograd.grad(solution.ys[-1].sum(), y0)[0]
+    assert torch.allclose(grad, torch.full_like(grad, -1.0).exp(), rtol=1e-6)
+
+
+def test_dense_output_of_a_solve_without_steps_is_known_at_its_start_alone():
+    solution = solve(lambda t, y: -y, Y0, [1.0, 1.0], dense=True)
+    assert torch.equal(solution.evaluate(1.0), Y0) and solution.evaluate([1.0, 1.0]).shape == (2, 2)
+    for t in (99.0, torch.ones(2, 3)):
+        with pytest.raises(ShapeError):
+            solution.evaluate(t)

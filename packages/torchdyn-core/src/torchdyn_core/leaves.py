@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
 from torchdyn_core.errors import GradientError
 from torchdyn_core.field import shallow_copy
@@ -200,21 +199,18 @@ def isolate(module: nn.Module) -> tuple[nn.Module, list[Tensor], list[Tensor]]:
     return visit(module), originals, list(proxies.values())
 
 
-def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int, ends: Collection[Node | None] = ()) -> None:
+def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int) -> None:
     """Raise if the graph of `outputs` reaches a leaf that is not known, or leaves the step that it belongs to.
 
     Arguments:
         outputs: Tensors that one step computed.
         known: `id` of every leaf that a gradient is delivered to.
         sequence: Sequence number of autograd when the step began: nodes before it belong to somebody else.
-        ends: Nodes that known tensors came out of: the graph is not followed behind them.
     """
     stack = [out.grad_fn for out in outputs if out.grad_fn is not None]
     seen = set(stack)
     while stack:
         node = stack.pop()
-        if node in ends:
-            continue
         if type(node) is _ACCUMULATE:
             variable = node.variable  # type: ignore[attr-defined]
             if id(variable) not in known:

@@ -30,8 +30,9 @@ from torchdyn_core.errors import GradientError, IncompatibleError, IntegrationEr
 from torchdyn_core.field import VectorField
 from torchdyn_core.layout import Shared
 from torchdyn_core.leaves import reach
-from torchdyn_core.loop.problem import Jumps, Outputs, Problem, Rows, Trajectory
+from torchdyn_core.loop.problem import Jumps, Outputs, Problem, Record, Rows, Trajectory
 from torchdyn_core.loop.reports import assemble
+from torchdyn_core.loop.transition import seen_field
 from torchdyn_core.solution import Status
 from torchdyn_core.solver import Solver
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
@@ -337,14 +338,28 @@ class _TimeGradients:
         problem = self._problem
         layout = problem.layout
         t = problem.ts.detach()[index]
+        field = self._one_sided(index)
         if not layout.shared:
             t = t[layout.sample_of_row()]
         y = unflatten(state, flatten(problem.y0)[1])
-        pairs = list(zip(leaves(self._field(t, y)), cots, strict=True))
+        pairs = list(zip(leaves(field(t, y)), cots, strict=True))
         if loss and problem.integral_loss is not None:
             pairs += zip(leaves(problem.integral_loss(field_time(t, y), y)), self._loss_cots, strict=True)
         products = [(out.conj() * cot).real if out.is_complex() else out * cot for out, cot in pairs if cot is not None]
         return sum((layout.sum_rows(p) for p in products), torch.zeros_like(problem.ts[0]))
+
+    def _one_sided(self, index: int) -> BoundField:
+        """The field as a step sees it that ends at a reported time, or that begins at the first one."""
+        problem, layout = self._problem, self._problem.layout
+        scalars = (t.item() if layout.shared else t for t in problem.ts.detach()[[0, index, -1]])
+        first, here, last = scalars
+        no, yes = layout.flag(False), layout.flag(True)
+        jumps = problem.jumps
+        if index:
+            record = Record(first, here, yes, yes, no, jumps.holds(here), no)
+        else:
+            record = Record(here, last, yes, yes, jumps.holds(here), no, no)
+        return seen_field(replace(problem, field=self._field), record)
 
 
 def _seminorm(ratio: Tree) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from torchdyn_core.binding import Inspect, RandomnessGuard
+from torchdyn_core.binding import NO_ARGS, Inspect, RandomnessGuard
 from torchdyn_core.errors import GradientError, IncompatibleError
 from torchdyn_core.leaves import Reach, check_known, isolate, reach
 from torchdyn_core.loop.problem import Problem, Trajectory
@@ -48,7 +48,8 @@ def graph_roots(problem: Problem) -> tuple[object, ...]:
 
 def watched(problem: Problem, found: Reach, inspect: Inspect | None) -> tuple[Problem, RandomnessGuard]:
     """The problem with a guard on its first evaluation."""
-    guard = RandomnessGuard(found, inspect)
+    args = [] if problem.field.args is NO_ARGS else leaves(problem.field.args)
+    guard = RandomnessGuard(found, inspect, args)
     return replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args, guard)), guard
 
 
@@ -189,7 +190,7 @@ def inspector(inputs: Inputs) -> Callable[[Tree, set[int], int], None]:
     known = inputs.known()
 
     def inspect(out: Tree, own: set[int], sequence: int) -> None:
-        check_known(leaves(out), known | own, sequence)
+        check_known(leaves(out), known | own | inputs.problem.field.times(), sequence)
 
     return inspect
 

@@ -25,6 +25,7 @@ from torchdyn_core.adjoint.base import (
     watched,
 )
 from torchdyn_core.adjoint.direct import Direct
+from torchdyn_core.adjoint.reattach import reattach
 from torchdyn_core.adjoint.tape import BoundedTape, FullTape
 from torchdyn_core.binding import autograd_sequence
 from torchdyn_core.errors import OptionError, warn_once
@@ -96,7 +97,7 @@ class Checkpointed(Adjoint):
                 trajectory = _evaluate(inputs.problem, loop, None)
             guard.verify()
             return trajectory
-        session = _Session(inputs, problem, loop, self.memory)
+        session = _Session(inputs, loop, self.memory)
         outputs = _Replayed.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
         guard.verify()
         finished, session.trajectory = session.trajectory, None
@@ -114,12 +115,12 @@ def _evaluate(problem: Problem, loop: Loop, tape: Any) -> Trajectory:
 class _Session:
     """One solve between its forward and its backward passes."""
 
-    def __init__(self, inputs: Inputs, problem: Problem, loop: Loop, memory: int | None) -> None:
-        self.inputs, self.graph_problem, self.loop = inputs, problem, loop
+    def __init__(self, inputs: Inputs, loop: Loop, memory: int | None) -> None:
+        self.inputs, self.loop = inputs, loop
         self.tape = FullTape() if memory is None else BoundedTape(memory)
         self.trajectory: Trajectory | None = None
         self.spec: Any = None
-        self.context = autocast_state(problem.layout.device)
+        self.context = autocast_state(inputs.problem.layout.device)
 
     def forward(self) -> tuple[Tensor, ...]:
         """Run the loop; the flat differentiable outputs."""
@@ -149,7 +150,7 @@ class _Session:
             own = [*leaves(y), *leaves(carry)]
             live = self._replay(record, y, carry, state, partial(wanted.read, index), expected)
             expected = None if expected is None else y
-            check_known([out for out, _ in live], known | {id(leaf) for leaf in own}, sequence)
+            check_known([out for out, _ in live], known | {id(leaf) for leaf in own} | problem.field.times(), sequence)
             state = self._pull_back(live, own, sums)
             del y, carry, own, live  # or they would stay while the tape recomputes the states of the next step
         count = len(leaves(problem.y0))
@@ -216,11 +217,19 @@ class _Session:
         return outcome.y, outcome.carry
 
     def differentiable(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
-        """The same gradients with a graph of their own: all steps replayed as one."""
-        problem = self.graph_problem
-        before, sequence = problem.field.calls.count, autograd_sequence()
-        y = problem.y0
-        wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
+        """The same gradients with a graph of their own: all steps replayed as one, on stand-ins for all inputs."""
+        inputs, before, sequence = self.inputs, self.inputs.problem.field.calls.count, autograd_sequence()
+        y = tree_map(_alive, inputs.problem.y0)
+        problem = replace(inputs.problem, y0=y)
+        if problem.resume is not None:
+            problem = replace(problem, resume=replace(problem.resume, carry=tree_map(_alive, problem.resume.carry)))
+        own = iter([*leaves(y), *leaves(None if problem.resume is None else problem.resume.carry)])
+        inner = [next(own) if leaf is None else leaf for leaf in inputs.inner]
+        given = [(i, cot) for i, cot in enumerate(cotangents) if cot is not None]
+        alive: list[Tensor | None] = [None] * len(cotangents)
+        for i, cot in given:
+            alive[i] = _alive(cot)
+        wanted = _Cotangents(self.tape.records, unflatten(alive, self.spec))
         pairs: list[Pair] = []
         with self.context():
             carry = first_carry(problem)
@@ -228,20 +237,21 @@ class _Session:
                 outcome = replay(problem, record, y, carry)
                 pairs += wanted.read(index, outcome)
                 y, carry = outcome.y, outcome.carry
-        pairs += zip([*leaves(y), *leaves(carry)], cotangents[: self.state_leaves], strict=True)
+        pairs += zip([*leaves(y), *leaves(carry)], alive[: self.state_leaves], strict=True)
         live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
-        inputs = [*tensors, *leaves(problem.y0), problem.ts]
-        check_known([out for out, _ in live], {id(t) for t in inputs}, sequence, {t.grad_fn for t in inputs})
-        targets = [t for t in tensors if t.requires_grad]
-        grads = iter(
-            torch.autograd.grad(
-                [out for out, _ in live], targets, [cot for _, cot in live], create_graph=True, allow_unused=True
-            )
-            if live
-            else ()
-        )
-        self.inputs.stats.backward_evaluations += problem.field.calls.count - before
-        return [next(grads, None) if t.requires_grad else None for t in tensors]
+        check_known([out for out, _ in live], {id(leaf) for leaf in inner} | problem.field.times(), sequence)
+        inputs.stats.backward_evaluations += problem.field.calls.count - before
+        results: list[Tensor | None] = [None] * len(inner)
+        targets = [i for i, leaf in enumerate(inner) if leaf.requires_grad]
+        if live:
+            found = torch.autograd.grad(
+                [out for out, _ in live], [inner[i] for i in targets], [cot for _, cot in live],
+                create_graph=True, allow_unused=True,
+            )  # fmt: skip
+            for i, grad in zip(targets, found, strict=True):
+                results[i] = grad if tensors[i].requires_grad else None
+        stand_ins = [*inner, *(cot for cot in alive if cot is not None)]
+        return reattach(results, stand_ins, [*tensors, *(cot for _, cot in given)])
 
 
 class _Replayed(torch.autograd.Function):

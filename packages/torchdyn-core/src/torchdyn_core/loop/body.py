@@ -73,12 +73,13 @@ def start(problem: Problem) -> Cursor:
     if not moving:
         carry, control = (None, None) if resume is None else (resume.carry, resume.control)
         return Cursor(span.start, problem.y0, State(carry), control, layout.flag(True), at_jump, active)
-    state = solver.init(field, t0, t1, problem.y0)
+    y0 = layout.lend(active, problem.y0)
+    state = solver.init(field, t0, t1, y0)
     control, known = None, resume is not None and resume.control is not None
     if not known or not _all(resume.started):  # type: ignore[union-attr]
         with torch.no_grad():
             control = problem.controller.init(
-                field, solver, span, problem.y0, lambda: solver.slope(field, t0, problem.y0, state), layout
+                field, solver, span, y0, lambda: solver.slope(field, t0, y0, state), layout
             )
     if known:
         assert resume is not None
@@ -107,7 +108,10 @@ def try_step(problem: Problem, cursor: Cursor) -> Attempt:
         t, t1, layout.flag(True), cursor.shifted, cursor.at_jump, clipped & problem.jumps.holds(bound), final
     )
     field, times = seen_field(problem, record), step_times(problem, record)
-    step = problem.solver.step(field, *times, cursor.y, cursor.state)
+    y = cursor.y
+    if not layout.shared and torch.is_grad_enabled():
+        y = layout.lend(cursor.active, y)
+    step = problem.solver.step(field, *times, y, cursor.state)
     error, ok = _judge(problem, cursor.y, step)
     verdict = controller.decide(cursor.control, t, t1, cut, where(ok, error, torch.inf), problem.solver.order)
     accept = verdict.accept & ok & cursor.active

@@ -154,7 +154,8 @@ def _without_wild(problem: Problem, cursor: Cursor, attempt: Attempt) -> Attempt
     layout = problem.layout
     t0, t1 = attempt.times
     t1 = torch.where(layout.rows(attempt.record.accepted), t1, t0)
-    step = problem.solver.step(attempt.field, t0, t1, cursor.y, cursor.state)
+    y = layout.lend(attempt.record.accepted, cursor.y)
+    step = problem.solver.step(attempt.field, t0, t1, y, cursor.state)
     accept, state = attempt.record.accepted, attempt.cursor.state
     carry = None if step.state.carry is None else layout.select(accept, step.state.carry, cursor.state.carry)
     cache = None if step.state.cache is None else layout.select(accept, step.state.cache, cursor.state.cache)

@@ -125,13 +125,14 @@ def replay(problem: Problem, record: Record, y: Tree, carry: Tree) -> Outcome:
     solver, layout = problem.solver, problem.layout
     field = seen_field(problem, record)
     t0, t1 = step_times(problem, record)
+    before, y = y, layout.lend(record.accepted, y)
     state = State(carry, solver.init(field, t0, layout.rows(problem.span.end), y).cache)
     whole = record.rows is not None or problem.integral_loss is not None or problem.dense
     step = (solver.step if whole else solver.advance)(field, t0, t1, y, state)
     observed = observe(problem, record, field, t0, t1, y, step)
     if layout.shared:
         return Outcome(step.y, step.state.carry, observed)
-    y1 = layout.select(record.accepted, step.y, y)
+    y1 = layout.select(record.accepted, step.y, before)
     carry1 = layout.select(record.accepted, step.state.carry, carry) if carry is not None else None
     return Outcome(y1, carry1, observed)
 

@@ -30,7 +30,7 @@ def render(comparisons: list[Comparison], bounds: list[Bound]) -> str:
                         c.per,
                         f"**{c.ratio:.2f}**",
                         "{:.2f} to {:.2f}".format(*c.spread),
-                        f">= {c.target:.1f}",
+                        f">= {c.target:g}",
                         _yes(c.fair),
                         _yes(c.met),
                     ]

@@ -1,6 +1,7 @@
 """The plugin on torchdyn's conformance kit."""
 
 import torch
+
 from torchdyn_core import Fixed, solve
 from torchdyn_core.testing import FieldSuite, SolverSuite, check_plugin
 from torchdyn_vanderpol import SSPRK3, VanDerPol

@@ -5,9 +5,12 @@ import torch
 
 from torchdyn_core import (
     PID,
+    Direct,
+    DormandPrince5,
     Fixed,
     IncompatibleError,
     IntegrationError,
+    NeuralODE,
     OptionError,
     ShapeError,
     Status,
@@ -239,3 +242,39 @@ def test_times_outside_dense_output():
             solution.evaluate(t)
     with pytest.raises(IncompatibleError, match="dense=True"):
         solve(decay, Y0, TS).evaluate(0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"save": 3}, "save=3"),
+        ({"integral_loss": "x"}, "integral_loss='x'"),
+        ({"dense": "no"}, "dense='no'"),
+        ({"throw": "False"}, "throw='False'"),
+        ({"record_steps": 1}, "record_steps=1"),
+        ({"controller": lambda: PID(norm=5)}, "norm=5"),
+        ({"controller": lambda: PID(rtol=torch.full((5,), 1e-3))}, r"rtol has shape \(5,\)"),
+        ({"controller": lambda: PID(rtol=torch.zeros(2), atol=0.0)}, "rtol=0 and atol=0"),
+        ({"controller": lambda: PID(rtol=True)}, "rtol=True"),
+        ({"controller": lambda: PID(dt_max="x")}, "dt_max='x'"),
+        ({"controller": lambda: PID(jump_ts="abc")}, "jump_ts"),
+        ({"controller": lambda: Fixed(steps=True)}, "steps=True"),
+    ],
+)
+def test_options_of_the_wrong_kind(options, words):
+    with pytest.raises((OptionError, ShapeError), match=words):
+        controller = options.get("controller", PID)
+        solve(decay, Y0, TS, **{**options, "controller": controller()})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_steps": -1}, {"adjoint": Direct}, {"adjoint": 3}, {"solver": DormandPrince5}, {"per_sample": "x"},
+        {"throw": 1}, {"save": 3}, {"controller": PID}, {"solver": "rk4"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_layer_refuses_bad_options_when_it_is_made(options):
+    with pytest.raises(TorchdynError):
+        NeuralODE(decay, **options)

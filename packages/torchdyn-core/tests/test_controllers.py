@@ -2,10 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.integrate._ivp.common import select_initial_step
 
-from torchdyn_core import PID, Fixed, IntegrationError, ShapeError, Solver, State, Step, per_row, solve
+from torchdyn_core import PID, DormandPrince5, Fixed, IntegrationError, ShapeError, Solver, State, Step, per_row, solve
+from torchdyn_core.controller import PIDState
 
 DTYPE = torch.float64
 Y0 = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=DTYPE)
@@ -116,3 +119,51 @@ def test_a_method_may_reject_a_step_itself():
         assert int(torch.as_tensor(solution.stats.rejected).max()) > 0
         with pytest.raises(IntegrationError, match="step size"):
             solve(lambda t, y: 0 * y, y0, [0.0, 1.0], solver=Picky(), controller=Fixed(steps=2), per_sample=per_sample)
+
+
+def test_the_next_step_size_is_the_formula():
+    """Soederlind's controller with all three terms, its limits, and no growth right after a rejection."""
+    controller = PID(pcoeff=0.3, icoeff=0.4, dcoeff=0.1, safety=0.9, factor_min=0.2, factor_max=5.0)
+    control = PIDState(0.1, 0.5, 0.25, False)
+    verdict = controller.decide(control, 0.0, 0.1, False, 0.8, 5)
+    b1, b2, b3 = 0.3 + 0.4 + 0.1, -(0.3 + 2 * 0.1), 0.1
+    size = 0.1 * 0.9 * 0.8 ** (-b1 / 5) * 0.5 ** (-b2 / 5) * 0.25 ** (-b3 / 5)
+    assert verdict.accept and verdict.control.dt == pytest.approx(size, rel=1e-12)
+    assert (verdict.control.error1, verdict.control.error2) == (0.8, 0.5)
+    refused = controller.decide(control, 0.0, 0.1, False, 30.0, 5)
+    assert not refused.accept and 0.02 <= refused.control.dt < 0.09 and refused.control.rejected
+    assert (refused.control.error1, refused.control.error2) == (0.5, 0.25)
+    assert controller.decide(refused.control, 0.0, 0.05, False, 1e-9, 5).control.dt == pytest.approx(0.05)
+    assert controller.decide(control, 0.0, 0.1, False, 1e-9, 5).control.dt == pytest.approx(0.5)
+    tensors = controller.decide(
+        PIDState(*(torch.tensor([x, x], dtype=DTYPE) for x in (0.1, 0.5, 0.25)), torch.tensor([False, True])),
+        torch.zeros(2, dtype=DTYPE), torch.full((2,), 0.1, dtype=DTYPE), torch.tensor([False, False]),
+        torch.tensor([0.8, 0.8], dtype=DTYPE), 5,
+    )  # fmt: skip
+    assert tensors.control.dt[0].item() == pytest.approx(size, rel=1e-12)
+    assert tensors.control.dt[1].item() == pytest.approx(min(size, 0.1), rel=1e-12)
+
+
+@pytest.mark.parametrize("stiffness", [0.1, 1.0, 50.0])
+def test_the_first_step_size_is_hairers(stiffness):
+    """As SciPy chooses it, by the same rule."""
+
+    def field(t, y):
+        return -stiffness * y + torch.sin(3 * t)
+
+    want = select_initial_step(
+        lambda t, y: -stiffness * y + np.sin(3 * t), 0.0, np.array([1.0, 2.0]), 10.0, np.inf,
+        -stiffness * np.array([1.0, 2.0]), 1, 4, 1e-4, 1e-6,
+    )  # fmt: skip
+    tried = []
+
+    class Spy(DormandPrince5):
+        def step(self, field, t0, t1, y, state):
+            tried.append((t1 - t0).item())
+            return super().step(field, t0, t1, y, state)
+
+    solve(
+        field, torch.tensor([1.0, 2.0], dtype=DTYPE), [0.0, 10.0], solver=Spy(), max_steps=1, throw=False,
+        controller=PID(rtol=1e-4, atol=1e-6),
+    )  # fmt: skip
+    assert tried[0] == pytest.approx(want, rel=1e-9)

@@ -489,3 +489,129 @@ def test_gradients_of_an_empty_span_are_those_of_the_identity():
         assert torch.equal(got, torch.full_like(y0, 3.0))
     with pytest.raises(GradientError, match="empty"):
         solve(lambda t, y: -y, y0, torch.zeros(2, dtype=DTYPE, requires_grad=True))
+
+
+@pytest.mark.parametrize("adjoint", [Direct(), Checkpointed()], ids=repr)
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_grid_moves_with_its_start_behind_a_jump_too(adjoint, per_sample):
+    """A jump cuts a step of a fixed grid and stands still; the grid goes on moving with `ts[0]`."""
+
+    def run(ts):
+        controller = Fixed(dt=0.1, jump_ts=[0.45])
+        y0 = torch.ones(1, dtype=DTYPE)
+        return solve(
+            lambda t, y: torch.cos(3 * t) * y, y0, ts, solver="euler", controller=controller, adjoint=adjoint,
+            per_sample=per_sample,
+        ).ys[-1].sum()  # fmt: skip
+
+    ts = torch.tensor([0.03, 1.0], dtype=DTYPE, requires_grad=True)
+    got = torch.autograd.grad(run(ts), ts)[0]
+    with torch.no_grad():
+        assert torch.allclose(got, finite_differences(lambda: run(ts).item(), ts), rtol=1e-7)
+
+
+def test_nan_of_a_step_too_long_does_not_enter_the_gradient_of_others():
+    """The logarithm of a negative number rejects a sample's step; those it then takes have their gradient."""
+
+    def field(t, y, rate):
+        return -rate * torch.log(y + 1.0) - 0.2 * rate
+
+    def run(adjoint):
+        y0 = torch.tensor([0.5, 4.0], dtype=DTYPE, requires_grad=True)
+        rate = torch.tensor(1.0, dtype=DTYPE, requires_grad=True)
+        solution = solve(
+            field, y0, torch.tensor([0.0, 4.0], dtype=DTYPE), args=rate, per_sample=True, adjoint=adjoint,
+            solver="bosh3", controller=PID(dt0=4.0, rtol=1e-4, atol=1e-6),
+        )  # fmt: skip
+        assert int(solution.stats.rejected[0]) > 0
+        return torch.stack([*torch.autograd.grad(solution.ys[-1].sum(), (y0, rate))[0], torch.zeros(())])
+
+    want = run(Checkpointed())
+    assert bool(want.isfinite().all()) and torch.allclose(run(Direct()), want, rtol=1e-10)
+
+
+@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=4), Direct()], ids=repr)
+def test_a_sample_that_waits_where_its_field_has_no_derivative_adds_nothing(adjoint):
+    """sqrt has none at 0: the sample whose span is empty must not put NaN into what all samples share."""
+    rate = torch.tensor(0.5, dtype=DTYPE, requires_grad=True)
+    ts = torch.tensor([[0.0, 0.0], [0.0, 1.0]], dtype=DTYPE)
+    y0 = torch.tensor([0.0, 1.0], dtype=DTYPE)
+    solution = solve(lambda t, y, p: -p * y.sqrt(), y0, ts, args=rate, per_sample=True, adjoint=adjoint)
+    assert torch.autograd.grad(solution.ys[-1].sum(), rate)[0].item() == pytest.approx(-0.75, rel=1e-3)
+
+
+@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=4)], ids=repr)
+def test_a_sample_that_failed_leaves_the_others_their_gradient(adjoint):
+    def run(y0):
+        rate = torch.tensor(0.5, dtype=DTYPE, requires_grad=True)
+        solution = solve(
+            lambda t, y, p: p * y.log() + p, torch.tensor(y0, dtype=DTYPE), TS[[0, -1]], args=rate, per_sample=True,
+            throw=False, adjoint=adjoint,
+        )  # fmt: skip
+        return torch.autograd.grad(solution.ys[-1, 0], rate)[0]
+
+    assert torch.equal(run([1.0, -1.0]), run([1.0]))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_backsolve_sees_a_jump_at_an_end_from_inside(reverse):
+    def run(adjoint):
+        ts = torch.tensor([1.0, 0.0] if reverse else [0.0, 1.0], dtype=DTYPE, requires_grad=True)
+        solution = solve(
+            lambda t, y: torch.where(t >= 1.0, 5.0, 1.0) * y, torch.ones(1, dtype=DTYPE), ts, adjoint=adjoint,
+            controller=PID(rtol=1e-9, atol=1e-9, jump_ts=[1.0]),
+        )  # fmt: skip
+        return torch.autograd.grad(solution.ys[-1].sum(), ts)[0]
+
+    assert torch.allclose(run(Backsolve()), run(Direct()), rtol=1e-6)
+
+
+def entangled():
+    """Solves of which one input depends on another, or stands in two places."""
+    ts, one = torch.tensor([0.0, 0.4, 1.0], dtype=DTYPE), torch.ones(1, dtype=DTYPE)
+    fixed = {"solver": "rk4", "controller": Fixed(steps=4)}
+
+    def twice(w, adjoint):
+        def field(t, y):
+            return -w * y
+
+        first = solve(field, one, ts, adjoint=adjoint, **fixed)
+        return solve(field, first.final, ts + 1, adjoint=adjoint, **fixed).ys
+
+    def shared(w, adjoint):
+        h = w * w
+        return solve(lambda t, y, a: -a[0] * a[1] * y, h * one, ts, args=(h, w), adjoint=adjoint, **fixed).ys
+
+    def read(w, adjoint):
+        solution = solve(
+            lambda t, y: -w * y * y, w * one, ts, adjoint=adjoint, record_steps=True, dense=True,
+            integral_loss=lambda t, y: w * t * y.sum(), **fixed,
+        )  # fmt: skip
+        return solution.steps[1].sum() + solution.evaluate(0.3) + solution.integral
+
+    return {
+        "state": lambda w, adjoint: solve(lambda t, y: -w * y, w * one, ts, adjoint=adjoint, **fixed).ys,
+        "arguments": lambda w, a: solve(lambda t, y, q: -w * q * y, one, ts, args=2 * w, adjoint=a, **fixed).ys,
+        "times": lambda w, adjoint: solve(lambda t, y: -w * y * t, one, ts * w, adjoint=adjoint, **fixed).ys,
+        "both of one": shared,
+        "one after the other": twice,
+        "closure and args": lambda w, a: solve(lambda t, y, q: -w * q * y, one, ts, args=w, adjoint=a, **fixed).ys,
+        "args twice": lambda w, a: solve(lambda t, y, q: -q[0] * q[1] * y, one, ts, args=(w, w), adjoint=a, **fixed).ys,
+        "everything that is read": read,
+    }
+
+
+@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=4)], ids=repr)
+@pytest.mark.parametrize("case", entangled())
+def test_derivatives_of_every_order_where_inputs_depend_on_each_other(case, adjoint):
+    def derivatives(adjoint):
+        w = torch.tensor(0.7, dtype=DTYPE, requires_grad=True)
+        value, found = entangled()[case](w, adjoint).sum(), []
+        for order in range(3):
+            if order == 0:
+                found.append(torch.autograd.grad(value, w, retain_graph=True)[0].item())
+            (value,) = torch.autograd.grad(value, w, create_graph=True)
+            found.append(value.item())
+        return found
+
+    assert derivatives(adjoint) == pytest.approx(derivatives(Direct()), rel=1e-11)

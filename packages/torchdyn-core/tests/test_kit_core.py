@@ -1,5 +1,7 @@
 """Core's own controllers, adjoints, fields and paths on the kit."""
 
+from typing import ClassVar
+
 import torch
 
 from torchdyn_core import PID, Backsolve, Checkpointed, Direct, Fixed, Path, SolveDropout, autonomous
@@ -55,6 +57,8 @@ class TestAutonomous(FieldSuite):
 
 
 class TestDropout(FieldSuite):
+    expected_failures: ClassVar = {"test_rows_do_not_know_each_other": "a mask belongs to the batch as it is"}
+
     def make(self):
         torch.manual_seed(1)
         return autonomous(torch.nn.Sequential(torch.nn.Linear(2, 8), SolveDropout(0.5), torch.nn.Linear(8, 2)))

@@ -230,3 +230,41 @@ def test_stats_count_what_happened():
     stats = solve(counted, Y0, [0.0, 2.0], controller=PID(rtol=1e-8, atol=1e-8, dt0=1.0)).stats
     assert stats.evaluations == len(count)
     assert stats.steps == stats.accepted + stats.rejected and stats.rejected > 0
+
+
+@pytest.mark.parametrize("solver", ["rk4", "dopri5"])
+def test_a_sample_that_has_arrived_is_not_asked_beyond_its_end(solver):
+    """It waits for the others at a jump, whose far side it must not see."""
+    asked = []
+
+    class Jumping(VectorField):
+        def forward(self, t, y):
+            asked.append(t[:, 0].clone())
+            return -y
+
+        def breakpoints(self, t0, t1):
+            return torch.tensor([1.0], dtype=DTYPE)
+
+    ts = torch.stack((torch.zeros(2), torch.tensor([1.0, 2.0]))).to(DTYPE)
+    controller = Fixed(steps=8) if solver == "rk4" else PID(rtol=1e-6)
+    solve(Jumping(), Y0[:2], ts, solver=solver, controller=controller, per_sample=True)
+    times = torch.stack(asked)
+    assert times[:, 0].max() <= 1.0 and times[:, 1].max() <= 2.0 and times.min() >= 0.0
+
+
+def test_dense_output_has_its_slope_where_the_first_step_was_rejected():
+    def stiff(t, y):
+        return -y * torch.tensor([[1.0], [50.0]], dtype=DTYPE)
+
+    y0 = torch.ones(2, 1, dtype=DTYPE)
+    solution = solve(stiff, y0, [0.0, 1.0], per_sample=True, dense=True, controller=PID(dt0=0.5))
+    assert int(solution.stats.rejected[1]) > 0
+    t = torch.tensor(0.0, dtype=DTYPE, requires_grad=True)
+    for row, slope in ((0, -1.0), (1, -50.0)):
+        assert torch.autograd.grad(solution.evaluate(t)[row, 0], t)[0].item() == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_the_integral_over_an_empty_span_is_zero(per_sample):
+    solution = solve(field, Y0, [1.0, 1.0], per_sample=per_sample, integral_loss=lambda t, y: {"a": y.square().sum(-1)})
+    assert torch.equal(solution.integral["a"], torch.zeros(3, dtype=DTYPE))

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+
 from torchdyn_core import Solver, State, Step, VectorField
 from torchdyn_core.plugin import Component, hookimpl
 from torchdyn_core.tree import align, tree_map

@@ -7,7 +7,7 @@ passes, replayed steps and continuous adjoints use the same one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,7 @@ class BoundField:
         self._first: RandomnessGuard | None = None
         self._window: tuple[Tensor, Tensor] | None = None
         self._differentiates = False
+        self._times: list[Tensor] = []
         self._versioned = not torch.is_inference_mode_enabled()
 
     def __call__(self, t: Tensor, y: Tree) -> Tree:
@@ -93,9 +94,22 @@ class BoundField:
         """A time as the user's functions get it."""
         return field_time(t, y, self._window)
 
+    def times(self) -> set[int]:
+        """Identities of the times that the field has made leaves of its own, to differentiate by them, so far."""
+        return {id(time) for time in self._times}
+
     def _call(self, function: Callable[..., Tree], time: Tensor, y: Tree) -> Tree:
+        if time.requires_grad:
+            return self._called(function, time, y)
+        time = time.detach()  # a tensor of its own: what the field does to it, as `requires_grad_`, concerns nobody
+        out = self._called(function, time, y)
+        if time.requires_grad:
+            self._times.append(time)
+        return out
+
+    def _called(self, function: Callable[..., Tree], time: Tensor, y: Tree) -> Tree:
         if not self._differentiates:
-            before = self._versions(y)
+            before = self._versions(time, y)
             try:
                 out = function(time, y) if self.args is NO_ARGS else function(time, y, self.args)
             except RuntimeError as error:
@@ -105,9 +119,10 @@ class BoundField:
                     raise
                 self._differentiates = True
             else:
-                if before is not None and self._versions(y) != before:
+                if before is not None and self._versions(time, y) != before:
                     raise IncompatibleError(
-                        "the field changed the state y in place; wanted a new tensor: y * 2 instead of y.mul_(2)"
+                        "the field changed the time t or the state y in place; wanted a new tensor: y * 2 instead of "
+                        "y.mul_(2)"
                     )
                 return out
         return self._call_with_grad(function, time, y)
@@ -125,12 +140,12 @@ class BoundField:
             out = function(time, z) if self.args is NO_ARGS else function(time, z, self.args)
         return out if graph else tree_map(torch.Tensor.detach, out)
 
-    def _versions(self, y: Tree) -> tuple[int, ...] | int | None:
+    def _versions(self, time: Tensor, y: Tree) -> tuple[int, ...] | None:
         if not self._versioned:
             return None
         if isinstance(y, Tensor):
-            return y._version
-        return tuple(leaf._version for leaf in flatten(y)[0])
+            return time._version, y._version
+        return time._version, *(leaf._version for leaf in flatten(y)[0])
 
 
 def field_time(t: Tensor, y: Tree, window: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -206,13 +221,17 @@ class RandomnessGuard:
     Arguments:
         found: What a walk from the field found.
         inspect: Looks at the graph of the first evaluation; None where no graph is wanted.
+        args: Arguments that the field must not write to.
     """
 
-    def __init__(self, found: Reach, inspect: Inspect | None = None) -> None:
+    def __init__(self, found: Reach, inspect: Inspect | None = None, args: Sequence[Tensor] = ()) -> None:
+        self._found = found
         self._buffers = list(found.buffers())
+        self._generators = found.generators
+        self._args = [(arg, arg._version) for arg in args if not arg.is_inference()]
         self._inspect = inspect
         self._versions = self._buffer_versions()
-        self._random = _generator_states()
+        self._random = self._generator_states()
 
     def __call__(self, evaluate: Callable[[Tree], Tree], y: Tree) -> Tree:
         """The first evaluation, watched."""
@@ -234,13 +253,20 @@ class RandomnessGuard:
             "Draw once a solve instead (SolveDropout, or VectorField.begin), put the field into eval mode, or use "
             "adjoint='direct' with controller=Fixed(...), which evaluates each step once."
         )
-        for (name, _), before, after in zip(self._buffers, self._versions, self._buffer_versions(), strict=True):
-            if before != after:
+        if any(arg._version != version for arg, version in self._args):
+            raise IncompatibleError(
+                "the field changed its args in place; wanted a new tensor: a * 2 instead of a.mul_(2)"
+            )
+        now = self._found.buffers()
+        for (name, old), (_, new), before, after in zip(
+            self._buffers, now, self._versions, self._buffer_versions(), strict=True
+        ):
+            if before != after or old is not new:
                 raise IncompatibleError(
                     f"the field changes its buffer {name} while it is evaluated (batch norm in training mode?): a "
                     f"replayed or rejected step would see another field. {remedy}"
                 )
-        if any(not torch.equal(a, b) for a, b in zip(self._random, _generator_states(), strict=True)):
+        if any(not torch.equal(a, b) for a, b in zip(self._random, self._generator_states(), strict=True)):
             raise IncompatibleError(
                 "the field draws random numbers while it is evaluated (dropout in training mode?): a replayed or "
                 f"rejected step would see another field. {remedy}"
@@ -249,12 +275,12 @@ class RandomnessGuard:
     def _buffer_versions(self) -> list[int]:
         return [0 if buffer.is_inference() else buffer._version for _, buffer in self._buffers]
 
-
-def _generator_states() -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states.extend(torch.cuda.get_rng_state_all())
-    return states
+    def _generator_states(self) -> list[Tensor]:
+        """States of torch's own generators and of those that the field can reach."""
+        states = [torch.get_rng_state(), *(generator.get_state() for generator in self._generators)]
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            states.extend(torch.cuda.get_rng_state_all())
+        return states
 
 
 def autograd_sequence() -> int:

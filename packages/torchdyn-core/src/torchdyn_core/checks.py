@@ -133,8 +133,20 @@ def checked_span(ts: Tensor, layout: Layout) -> Span:
     return Span(start, end, torch.where(end >= start, torch.ones_like(start), -torch.ones_like(start)))
 
 
-def checked_resume(resume: Final, span: Span) -> None:
-    """A solve goes on at the time where it stopped."""
+def checked_resume(resume: Final, span: Span, parts: tuple[object, object]) -> None:
+    """A solve goes on at the time where it stopped, with the parts that it began with."""
+    for name, before, now in zip(("solver", "controller"), resume.parts, parts, strict=True):
+        if type(before) is not type(now):
+            raise IncompatibleError(
+                f"{name} is {type(now).__name__}, the earlier solve had {type(before).__name__}; wanted the same to go "
+                "on, or y0=solution.final.y to begin anew"
+            )
+    if isinstance(resume.t, Tensor) != isinstance(span.start, Tensor):
+        had = "per sample" if isinstance(resume.t, Tensor) else "that all samples share"
+        raise IncompatibleError(
+            f"the earlier solve had steps {had}; wanted the same per_sample to go on, or y0=solution.final.y to begin "
+            "anew"
+        )
     same = resume.t == span.start
     if not (bool(same.all()) if isinstance(same, Tensor) else same):
         raise ShapeError(
@@ -163,7 +175,10 @@ def checked_breakpoints(
     for name, times in (("breakpoints", breaks), ("jump_ts", jump_ts)):
         if times is None:
             continue
-        times = torch.as_tensor(times, dtype=layout.dtype, device=layout.device)
+        try:
+            times = torch.as_tensor(times, dtype=layout.dtype, device=layout.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ShapeError(f"{name} are {times!r}; wanted times, (K,)") from error
         if times.requires_grad:
             raise GradientError(f"{name} require grad, but step sizes and jumps are constants; wanted {name}.detach()")
         if times.dim() == 0:

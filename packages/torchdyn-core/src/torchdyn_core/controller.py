@@ -15,7 +15,7 @@ from torchdyn_core.errors import OptionError, ShapeError
 from torchdyn_core.field import real_dtype
 from torchdyn_core.layout import Layout
 from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, maximum, minimum, negate, power, where
-from torchdyn_core.tree import Tree, align, tree_map
+from torchdyn_core.tree import Tree, align, leaves, tree_map
 
 if TYPE_CHECKING:
     from torchdyn_core.binding import BoundField
@@ -48,10 +48,12 @@ class StepController(ABC):
 
     Attributes:
         adaptive: Whether it needs the solver's error estimate.
+        anchored: Whether step times move along with `ts[0]` behind a jump too, as those of a grid do.
         jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there.
     """
 
     adaptive: ClassVar[bool]
+    anchored: ClassVar[bool] = False
     jump_ts: Tensor | Sequence[float] | None
 
     @abstractmethod
@@ -120,6 +122,7 @@ class Fixed(StepController):
     jump_ts: Tensor | Sequence[float] | None = None
 
     adaptive: ClassVar[bool] = False
+    anchored: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         given = [name for name in ("dt", "steps", "grid") if getattr(self, name) is not None]
@@ -127,7 +130,7 @@ class Fixed(StepController):
             raise OptionError(f"Fixed got {given or 'nothing'}; wanted exactly one of dt=, steps=, grid=")
         if self.dt is not None and not (isinstance(self.dt, (int, float)) and 0 < self.dt < math.inf):
             raise OptionError(f"dt={self.dt!r}; wanted a finite number > 0 (its sign follows from ts)")
-        if self.steps is not None and not (isinstance(self.steps, int) and self.steps >= 1):
+        if self.steps is not None and not (_number(self.steps, 1) and isinstance(self.steps, int)):
             raise OptionError(f"steps={self.steps!r}; wanted a whole number >= 1")
         if self.grid is not None:
             object.__setattr__(self, "grid", _checked_grid(self.grid))
@@ -140,9 +143,13 @@ class Fixed(StepController):
 
     def resume(self, control: FixedState, span: Span) -> Any:
         if self.dt is not None:
-            return control._replace(end=span.end)
+            # the earlier span may have ended between two points of the grid, and this one may run the other way
+            reached = span.direction * (span.start - control.origin) / self.dt + 1e-9
+            return FixedState(control.origin, span.end, _floor(reached))
         # A grid that depends on the span goes on only in the span it was made for.
         same = control.end == span.end
+        if not (bool(same.all()) if isinstance(same, Tensor) else same):
+            self._check_grid_spans(span)
         return FixedState(
             where(same, control.origin, span.start), span.end, where(same, control.index, 0.0 * control.index)
         )
@@ -161,7 +168,7 @@ class Fixed(StepController):
         else:
             assert self.dt is not None
             dt = self.dt
-            count = _ceil(length / dt - 1e-9)
+            count = _ceil(span.direction * (span.end - control.origin) / dt - 1e-9)
         return where(following < count, control.origin + span.direction * following * dt, span.end)
 
     def within(self, span: Span, start: float, end: float) -> Fixed:
@@ -279,8 +286,14 @@ class PID(StepController):
             )
             if not fine:
                 raise OptionError(f"{name}={value!r}; wanted a finite number >= 0")
-        if not isinstance(self.rtol, Tensor) and not isinstance(self.atol, Tensor) and self.rtol == self.atol == 0:
+        if bool(torch.as_tensor((self.rtol == 0) & (self.atol == 0)).any()):
             raise OptionError("rtol=0 and atol=0; wanted at least one above 0: no step would be accepted")
+        for name in ("safety", "factor_min", "factor_max", "dt_min", "dt_max", "dt0"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) or (name == "dt0" and value is None)):
+                raise OptionError(f"{name}={value!r}; wanted a number")
+        if self.norm is not None and not callable(self.norm):
+            raise OptionError(f"norm={self.norm!r}; wanted a function of the error divided by its tolerance")
         wanted = {
             "safety": 0 < self.safety <= 1,
             "factor_min": 0 < self.factor_min < 1,
@@ -306,6 +319,13 @@ class PID(StepController):
     def init(
         self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout
     ) -> Any:
+        for leaf in leaves(y0):
+            for name, tolerance in (("rtol", self.rtol), ("atol", self.atol)):
+                if isinstance(tolerance, Tensor) and not _broadcasts(tolerance, leaf):
+                    raise OptionError(
+                        f"{name} has shape {tuple(tolerance.shape)}; wanted one that broadcasts to the state's, "
+                        f"{tuple(leaf.shape)}"
+                    )
         length = absolute(span.end - span.start)
         if self.dt0 is not None:
             dt = layout.constant(self.dt0)
@@ -381,8 +401,17 @@ def _euler(y: Tree, slope: Tree, dt: Tensor) -> Tree:
     return tree_map(lambda a, k: a + align(dt, a).to(real_dtype(a)) * k, y, slope)
 
 
+def _broadcasts(small: Tensor, large: Tensor) -> bool:
+    sizes = zip(reversed(small.shape), reversed(large.shape), strict=False)
+    return small.dim() <= large.dim() and all(a in (1, b) for a, b in sizes)
+
+
 def _number(value: object, least: float) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value) and value >= least
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= least
+
+
+def _floor(value: Scalar) -> Scalar:
+    return torch.floor(value) if isinstance(value, Tensor) else float(math.floor(value))
 
 
 def _ceil(value: Scalar) -> Scalar:

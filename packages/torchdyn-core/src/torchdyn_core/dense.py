@@ -20,17 +20,14 @@ def dense_output(problem: Problem, trajectory: Trajectory) -> Callable[[Tensor],
     outputs, layout, solver = trajectory.outputs, problem.layout, problem.solver
     y0 = problem.y0
     if not trajectory.records:
-        return lambda t: tree_map(lambda leaf: leaf.expand(*t.shape[:1], *leaf.shape), y0)
+        return lambda t: _at_the_start(problem, t)
     times = [step_times(problem, record) for record in trajectory.records]
     begins, ends = (torch.stack([pair[i] for pair in times]) for i in (0, 1))
     after = outputs.steps
     before = tree_map(lambda first, rest: torch.cat([first.unsqueeze(0), rest[:-1]]), y0, after)
 
     def evaluate(t: Tensor) -> Tree:
-        if t.dim() > (1 if layout.shared else 2):
-            raise ShapeError(
-                f"t has shape {tuple(t.shape)}; wanted {'() or (M,)' if layout.shared else '(), (M,) or (M, B)'}"
-            )
+        _check_shape(problem, t)
         lone = t.dim() == 0
         t = t.reshape(1) if lone else t
         index, row = _locate(problem, begins.detach(), ends.detach(), t)
@@ -47,6 +44,20 @@ def dense_output(problem: Problem, trajectory: Trajectory) -> Callable[[Tensor],
         return tree_map(lambda leaf: leaf[0], value) if lone else value
 
     return evaluate
+
+
+def _check_shape(problem: Problem, t: Tensor) -> None:
+    shared = problem.layout.shared
+    if t.dim() > (1 if shared else 2):
+        raise ShapeError(f"t has shape {tuple(t.shape)}; wanted {'() or (M,)' if shared else '(), (M,) or (M, B)'}")
+
+
+def _at_the_start(problem: Problem, t: Tensor) -> Tree:
+    """The state of a solve that took no step: it is known at the first time alone."""
+    _check_shape(problem, t)
+    start = problem.ts.detach()[0]
+    _check_inside(t.detach(), start, start, t)
+    return tree_map(lambda leaf: leaf.expand(*t.shape[:1], *leaf.shape), problem.y0)
 
 
 def _locate(problem: Problem, begins: Tensor, ends: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -67,9 +78,14 @@ def _locate(problem: Problem, begins: Tensor, ends: Tensor, t: Tensor) -> tuple[
         wanted = wanted[:, layout.sample_of_row()]
     directed = direction * wanted
     _check_inside(directed, direction * begins[0], direction * ends[-1], t)
-    index = torch.searchsorted((direction * ends).T.contiguous(), directed.T.contiguous()).T
+    index = torch.searchsorted((direction * ends).T.contiguous(), directed.T.contiguous()).T.clamp(max=len(ends) - 1)
     row = torch.arange(len(direction), device=t.device).expand_as(index)
-    return index.clamp(max=len(ends) - 1), row
+    # a row that stood still in a step has no slope there: the next step that moved it begins at the same time
+    moving = begins != ends
+    place = torch.arange(len(ends), device=t.device)[:, None]
+    following = torch.where(moving, place, len(ends)).flip(0).cummin(0).values.flip(0)
+    after = following[index, row]
+    return torch.where(after < len(ends), after, index), row
 
 
 def _check_inside(directed: Tensor, low: Tensor, high: Tensor, t: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from torchdyn_core.errors import OptionError
+from torchdyn_core.errors import IncompatibleError, OptionError
 from torchdyn_core.field import shallow_copy
 
 __all__ = ["SolveDropout", "begin_layers"]
@@ -16,7 +16,7 @@ class SolveDropout(nn.Module):
 
     Ordinary dropout draws a mask for each evaluation: error estimates, rejected steps and replayed steps then belong to
     different fields. Here a seed is drawn from torch's generator when a solve begins, and the mask is a pure
-    function of the seed and the position. Outside of a solve, and in eval mode, it is the identity.
+    function of the seed and the position. In eval mode it is the identity.
 
     Arguments:
         p: Probability of an entry to be dropped.
@@ -25,6 +25,7 @@ class SolveDropout(nn.Module):
 
     Raises:
         OptionError: If `p` is not in [0, 1).
+        IncompatibleError: If it is called in training mode where no solve has given it a seed.
 
     References:
         Gal, Ghahramani (2016), A theoretically grounded application of dropout in recurrent neural networks
@@ -48,8 +49,13 @@ class SolveDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop the entries that this solve's seed drops, and scale up the others."""
-        if not self.training or self.p == 0.0 or self.seed is None:
+        if not self.training or self.p == 0.0:
             return x
+        if self.seed is None:
+            raise IncompatibleError(
+                "SolveDropout has no mask: no solve has begun it. Solves begin the layers of fields that are modules: "
+                "wanted autonomous(net) or a VectorField that holds it, in place of a function that closes over it"
+            )
         kept = _uniform(self.seed, x.numel(), x.device).reshape(x.shape) >= self.p
         return torch.where(kept, x / (1.0 - self.p), torch.zeros_like(x))
 

@@ -60,6 +60,15 @@ class Layout(ABC):
     def select(self, flag: Flag, new: Tree, old: Tree) -> Tree:
         """Rows of `new` where the flag holds for their sample, else rows of `old`."""
 
+    def lend(self, flag: Flag, y: Tree) -> Tree:
+        """The state with that of another sample in place of those where the flag does not hold.
+
+        Samples that wait are evaluated with the others, and what comes out is thrown away. But at the state where one
+        stopped, the field may have no finite derivative, and `0 * inf` would enter the gradient of what all share.
+        Segments differ in size and cannot lend.
+        """
+        return y
+
     @abstractmethod
     def rms(self, ratio: Tree) -> Scalar:
         """Root mean square over all entries of a sample."""
@@ -167,6 +176,12 @@ class PerSample(Layout):
         flag = self.rows(flag)
         return tree_map(lambda a, b: torch.where(align(flag, a), a, b), new, old)
 
+    def lend(self, flag: Tensor, y: Tree) -> Tree:
+        if bool(flag.all()) or not bool(flag.any()):
+            return y
+        lender = int(flag.long().argmax())
+        return self.select(flag, y, tree_map(lambda leaf: leaf[lender].detach().expand_as(leaf), y))
+
     def rms(self, ratio: Tree) -> Tensor:
         parts = leaves(ratio)
         total, count = self.constant(0.0), self.constant(0.0)
@@ -216,6 +231,9 @@ class Segments(PerSample):
 
     def rows(self, value: Tensor) -> Tensor:
         return value[self.ids]
+
+    def lend(self, flag: Tensor, y: Tree) -> Tree:
+        return y
 
     def _gather(self, rows: Tensor) -> Tensor:
         return torch.zeros(self.samples, dtype=rows.dtype, device=rows.device).index_add(0, self.ids, rows)

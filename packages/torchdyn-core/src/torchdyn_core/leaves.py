@@ -30,11 +30,18 @@ _ACCUMULATE = type(torch.zeros(1, requires_grad=True).view(1).grad_fn.next_funct
 
 @dataclass
 class Reach:
-    """What a walk found: leaves and derived tensors that require grad, and the modules on the way."""
+    """What a walk found: leaves and derived tensors that require grad, constants that do not, modules, generators."""
 
     leaves: list[Tensor] = field(default_factory=list)
     derived: list[tuple[str, Tensor]] = field(default_factory=list)
     modules: list[nn.Module] = field(default_factory=list)
+    constants: list[Tensor] = field(default_factory=list)
+    generators: list[torch.Generator] = field(default_factory=list)
+
+    def marks(self) -> list[int]:
+        """Versions of all constants and modes of all modules: whatever changes one of them changes this."""
+        versions = [0 if constant.is_inference() else constant._version for constant in self.constants]
+        return versions + [module.training for module in self.modules]
 
     def buffers(self) -> Iterator[tuple[str, Tensor]]:
         """Buffers of the modules found."""
@@ -61,6 +68,11 @@ def reach(*roots: object) -> Reach:
                     found.leaves.append(item)
                 else:
                     found.derived.append((name, item))
+            else:
+                found.constants.append(item)
+            continue
+        if isinstance(item, torch.Generator):
+            found.generators.append(item)
             continue
         if isinstance(item, nn.Module):
             found.modules.append(item)
@@ -94,9 +106,10 @@ def _inside(name: str, item: Any) -> Iterator[tuple[str, Any]]:
     elif not isinstance(item, (types.ModuleType, types.BuiltinFunctionType)):
         for key, value in getattr(item, "__dict__", {}).items():
             yield f"{name}.{key}", value
-        for slot in getattr(type(item), "__slots__", ()):
-            if isinstance(slot, str) and isinstance(type(item).__dict__.get(slot), types.MemberDescriptorType):
-                yield f"{name}.{slot}", getattr(item, slot, None)
+        for kind in type(item).__mro__:
+            for slot, member in vars(kind).items():
+                if isinstance(member, types.MemberDescriptorType):
+                    yield f"{name}.{slot}", getattr(item, slot, None)
         call = getattr(type(item), "__call__", None)  # noqa: B004 - its code is walked, not its callability asked
         if isinstance(call, types.FunctionType):
             yield from _inside_function(name, call, type(item))

@@ -76,7 +76,7 @@ class NeuralODE(nn.Module):
         augmentation = configured("augmentation", augmentation)
         if augmentation is not None and not isinstance(augmentation, Augmentation):
             raise IncompatibleError(f"augmentation is a {type(augmentation).__name__}; wanted lift(y) and project(y)")
-        options = configured_options(solve_options)
+        options = configured_options(field, solve_options)
         self.field = field
         self.augmentation = augmentation
         self.t0, self.t1 = float(t0), float(t1)

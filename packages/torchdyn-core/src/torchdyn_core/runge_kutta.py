@@ -40,6 +40,8 @@ class ExplicitRungeKutta(Solver):
         super().__init_subclass__()
         if "tableau" in cls.__dict__:
             cls.has_error_estimate = cls.tableau.error is not None
+        if "step" in cls.__dict__ and "advance" not in cls.__dict__:
+            cls.advance = Solver.advance  # type: ignore[method-assign] # replays do what `step` does, not the tableau
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

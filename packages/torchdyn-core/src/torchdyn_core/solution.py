@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.errors import IncompatibleError
-from torchdyn_core.scalars import Scalar
+from torchdyn_core.scalars import Flag, Scalar
 from torchdyn_core.tree import Tree
 
 __all__ = ["Final", "Solution", "Stats", "Status"]
@@ -69,7 +69,9 @@ class Final:
         t: The time reached, a float or `(B,)`.
         y: The state there.
         carry: The solver's history.
-        control: The controller's state: step size, past errors.
+        control: The controller's state: step size, past errors; None where no step was tried.
+        started: Which samples had a span to step through, now or in an earlier solve.
+        parts: The solver and the controller.
         field: The field that was solved, and as what it had begun: what was drawn stays drawn.
     """
 
@@ -77,6 +79,8 @@ class Final:
     y: Tree
     carry: Tree
     control: Any
+    started: Flag
+    parts: tuple[object, object]
     field: tuple[object, object]
 
 

@@ -105,13 +105,15 @@ def solve(
     control = configured("controller", controller)
     backward = configured("adjoint", adjoint)
     _check_parts(field, method, control, backward, max_steps)
+    _check_functions(integral_loss=integral_loss, save=save)
+    _check_switches(record_steps=record_steps, dense=dense, throw=throw, progress=progress)
     resume = y0 if isinstance(y0, Final) else None
     state = checked_state(y0.y if isinstance(y0, Final) else y0)
     layout = checked_layout(state, ts, per_sample)
     times = checked_times(ts, layout)
     span = checked_span(times, layout)
     if resume is not None:
-        checked_resume(resume, span)
+        checked_resume(resume, span, (method, control))
     source = _begun(field, times, state, resume, layout)
     bound = BoundField(source, NO_ARGS if args is None else checked_args(args))
     breaks = source.breakpoints(times[0].detach(), times[-1].detach()) if isinstance(source, VectorField) else None
@@ -122,20 +124,30 @@ def solve(
     )  # fmt: skip
     method.check(source, state)
     backward.check(problem)
-    trajectory = backward.run(problem, run)
+    try:
+        trajectory = backward.run(problem, run)
+    except RuntimeError as error:
+        if "vmap" not in str(error) or ".item()" not in str(error):
+            raise
+        raise IncompatibleError(
+            "something that the field uses is batched by torch.func.vmap, which cannot follow accept and reject "
+            "decisions; wanted solve(..., per_sample=True) on a batch of states"
+        ) from error
     return _solution(problem, trajectory, (field, source), throw)
 
 
-def configured_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def configured_options(field: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of `solve` with objects in place of names, checked early: where a module is built."""
     _refuse_unknown({name: value for name, value in options.items() if name not in _OPTIONS})
-    ready = {
-        name: configured(name, value) if name in ("solver", "controller", "adjoint") else value
-        for name, value in options.items()
-    }
-    solver, controller = (ready.get(name, _OPTIONS[name].default) for name in ("solver", "controller"))
-    _check_control(configured("solver", solver), controller)
-    return ready
+    parts = ("solver", "controller", "adjoint")
+    whole = {name: options.get(name, option.default) for name, option in _OPTIONS.items()}
+    whole |= {kind: configured(kind, whole[kind]) for kind in parts}
+    _check_parts(field, *(whole[name] for name in (*parts, "max_steps")))
+    _check_functions(**{name: whole[name] for name in ("integral_loss", "save")})
+    _check_switches(**{name: whole[name] for name in ("record_steps", "dense", "throw", "progress")})
+    if not isinstance(whole["per_sample"], (bool, Tensor)):
+        raise OptionError(f"per_sample={whole['per_sample']!r}; wanted True, False, or a long tensor of segment ids")
+    return {name: whole[name] for name in options}
 
 
 _OPTIONS = {
@@ -170,6 +182,18 @@ def _check_parts(field: Any, solver: Any, controller: Any, adjoint: Any, max_ste
             "wanted a solver of its own kind"
         )
     _check_control(solver, controller)
+
+
+def _check_functions(**functions: Any) -> None:
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise OptionError(f"{name}={function!r}; wanted a function of time and state, {name}(t, y)")
+
+
+def _check_switches(**switches: Any) -> None:
+    for name, switch in switches.items():
+        if not isinstance(switch, bool):
+            raise OptionError(f"{name}={switch!r}; wanted True or False")
 
 
 def _check_control(solver: Any, controller: Any) -> None:
@@ -215,12 +239,21 @@ def _solution(problem: Problem, trajectory: Trajectory, fields: tuple[object, ob
     solution = Solution(
         problem.ts, ys, valid, status, trajectory.stats, None, outputs.integral,
         recorded_steps(problem, trajectory) if problem.record_steps else None,
-        Final(trajectory.t, outputs.y, outputs.carry, trajectory.control, fields),
+        _final(problem, trajectory, fields),
         dense_output(problem, trajectory) if problem.dense else None,
     )  # fmt: skip
     if throw and not solution.success:
         raise IntegrationError(_failure(problem, trajectory), solution)
     return solution
+
+
+def _final(problem: Problem, trajectory: Trajectory, fields: tuple[object, object]) -> Final:
+    outputs, span = trajectory.outputs, problem.span
+    started = span.start != span.end
+    if problem.resume is not None:
+        started = started | problem.resume.started
+    parts = problem.solver, problem.controller
+    return Final(trajectory.t, outputs.y, outputs.carry, trajectory.control, started, parts, fields)
 
 
 def _failure(problem: Problem, trajectory: Trajectory) -> str:

@@ -60,7 +60,8 @@ class ButcherTableau:
 @functools.lru_cache(maxsize=64)
 def nodes(c: Row, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The nodes as a tensor; made once for a device."""
-    return torch.tensor(c, dtype=dtype, device=device)
+    with torch.inference_mode(False):  # it outlives the solve that it is first made in
+        return torch.tensor(c, dtype=dtype, device=device)
 
 
 def cubic_hermite(b: Sequence[float], end: int | None = None) -> tuple[Row, ...]:

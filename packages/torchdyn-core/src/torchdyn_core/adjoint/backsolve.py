@@ -17,6 +17,7 @@ from torchdyn_core.adjoint.base import (
     autocast_state,
     find,
     gather_inputs,
+    hooks_at_rest,
     inspector,
     refuse_forward_mode,
     under_transform,
@@ -28,8 +29,10 @@ from torchdyn_core.controller import PID, Span, StepController
 from torchdyn_core.errors import GradientError, IncompatibleError, IntegrationError
 from torchdyn_core.field import VectorField
 from torchdyn_core.layout import Shared
-from torchdyn_core.loop.problem import Jumps, Outputs, Problem, Rows, Trajectory
+from torchdyn_core.leaves import reach
+from torchdyn_core.loop.problem import Jumps, Outputs, Problem, Record, Rows, Trajectory
 from torchdyn_core.loop.reports import assemble
+from torchdyn_core.loop.transition import seen_field
 from torchdyn_core.solution import Status
 from torchdyn_core.solver import Solver
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
@@ -79,6 +82,10 @@ class Backsolve(Adjoint):
                 raise IncompatibleError(f"adjoint='backsolve' gives no gradient through {name}; {able}")
         if under_transform():
             raise IncompatibleError(f"adjoint='backsolve' does not go through torch.func transforms; {able}")
+        if any(leaf.is_floating_point() for leaf in reach(problem.solver).leaves):
+            raise IncompatibleError(
+                f"adjoint='backsolve' gives no gradient to the parameters of {type(problem.solver).__name__}; {able}"
+            )
         controller = self.controller or problem.controller
         solver = self.solver or problem.solver
         if controller.adaptive and not solver.has_error_estimate:
@@ -168,6 +175,7 @@ class _Session:
         rows, loss_cots = list(cotangents[: self.count]), list(cotangents[self.count :])
         adjoint = [torch.zeros_like(y[-1]) for y in ys]
         gradients = [torch.zeros_like(t) for t in targets]
+        reached: set[int] = set()
         times = _TimeGradients(problem, field, loss_cots)
         ts = problem.ts.detach()
         with self.context():
@@ -177,8 +185,9 @@ class _Session:
                 times.arrive(index, state, jump)
                 adjoint = [a if g is None else a + g for a, g in zip(adjoint, jump, strict=True)]
                 adjoint, gradients = self._interval(
-                    field, ts[index], ts[index - 1], state, adjoint, gradients, targets, loss_cots
-                )
+                    field, ts[index], ts[index - 1], (state, [y[index - 1] for y in ys]), adjoint, gradients, targets,
+                    loss_cots, reached,
+                )  # fmt: skip
             times.depart([y[0] for y in ys], adjoint)
         inputs.stats.backward_evaluations += field.calls.count
         sums: list[Tensor | None] = [None] * len(inputs.outer)
@@ -186,8 +195,8 @@ class _Session:
         for offset, a in enumerate(adjoint):
             first = rows[offset]
             sums[1 + offset] = a if first is None else a + first[0]
-        for (position, _), g in zip(shared, gradients, strict=True):
-            sums[position] = g
+        for index, ((position, _), g) in enumerate(zip(shared, gradients, strict=True)):
+            sums[position] = g if index in reached else None
         return sums
 
     def _interval(
@@ -195,11 +204,12 @@ class _Session:
         field: BoundField,
         start: Tensor,
         end: Tensor,
-        state: list[Tensor],
+        ends: tuple[list[Tensor], list[Tensor]],
         adjoint: list[Tensor],
         gradients: list[Tensor],
         targets: list[Tensor],
         loss_cots: list[Tensor | None],
+        reached: set[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Adjoint and gradients at the earlier end of an interval."""
         problem = self.inputs.problem
@@ -219,8 +229,11 @@ class _Session:
             jumps = None if jumps is None else ((jumps - start) / (end - start)).flatten()
             controller = controller.normalised(float((end - start).abs().max()))
         known, spec = self.inputs.known(), flatten(problem.y0)[1]
+        state, earlier = ends
         rows = None if problem.layout.shared else state[0].shape[0]
-        task = AdjointProblem(targets, problem.integral_loss, loss_cots, rates, known, spec, problem.layout.dtype, rows)
+        task = AdjointProblem(
+            targets, problem.integral_loss, loss_cots, rates, known, spec, problem.layout.dtype, rows, reached
+        )
         source = field.source
         make = source.adjoint_field if isinstance(source, VectorField) else AdjointField
         y0 = (state, adjoint, gradients)
@@ -237,7 +250,9 @@ class _Session:
                 f"{span.end:g}): {Status(trajectory.status).cause}"
             )
         self.inputs.stats.replayed += trajectory.stats.steps
-        _, adjoint, gradients = trajectory.outputs.y
+        recomputed, adjoint, gradients = trajectory.outputs.y
+        if not self.inputs.unchanged:
+            self.inputs.unchanged.compare(recomputed, earlier, 0.05)  # a backward solve is only that near
         return adjoint, gradients
 
     def _controller(self, problem: Problem) -> StepController:
@@ -276,7 +291,7 @@ class _Backsolved(torch.autograd.Function):
         session: _Session = ctx.session
         saved = ctx.saved_tensors
         ys = [y.detach() for y in saved[-session.count :]]
-        with torch.no_grad():
+        with torch.no_grad(), hooks_at_rest(session.inputs):
             grads = session.backward(ys, tuple(None if c is None else c.detach() for c in cotangents))
         if torch.is_grad_enabled():  # create_graph=True: a second derivative must raise, not vanish
             graph = [t for t in (*saved, *cotangents) if t is not None and t.requires_grad]
@@ -323,14 +338,28 @@ class _TimeGradients:
         problem = self._problem
         layout = problem.layout
         t = problem.ts.detach()[index]
+        field = self._one_sided(index)
         if not layout.shared:
             t = t[layout.sample_of_row()]
         y = unflatten(state, flatten(problem.y0)[1])
-        pairs = list(zip(leaves(self._field(t, y)), cots, strict=True))
+        pairs = list(zip(leaves(field(t, y)), cots, strict=True))
         if loss and problem.integral_loss is not None:
             pairs += zip(leaves(problem.integral_loss(field_time(t, y), y)), self._loss_cots, strict=True)
         products = [(out.conj() * cot).real if out.is_complex() else out * cot for out, cot in pairs if cot is not None]
         return sum((layout.sum_rows(p) for p in products), torch.zeros_like(problem.ts[0]))
+
+    def _one_sided(self, index: int) -> BoundField:
+        """The field as a step sees it that ends at a reported time, or that begins at the first one."""
+        problem, layout = self._problem, self._problem.layout
+        scalars = (t.item() if layout.shared else t for t in problem.ts.detach()[[0, index, -1]])
+        first, here, last = scalars
+        no, yes = layout.flag(False), layout.flag(True)
+        jumps = problem.jumps
+        if index:
+            record = Record(first, here, yes, yes, no, jumps.holds(here), no)
+        else:
+            record = Record(here, last, yes, yes, jumps.holds(here), no, no)
+        return seen_field(replace(problem, field=self._field), record)
 
 
 def _seminorm(ratio: Tree) -> Tensor:

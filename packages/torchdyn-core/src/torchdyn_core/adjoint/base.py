@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from torchdyn_core.binding import Inspect, RandomnessGuard
+from torchdyn_core.binding import NO_ARGS, Inspect, RandomnessGuard
 from torchdyn_core.errors import GradientError, IncompatibleError
 from torchdyn_core.leaves import Reach, check_known, isolate, reach
 from torchdyn_core.loop.problem import Problem, Trajectory
@@ -47,13 +48,42 @@ def graph_roots(problem: Problem) -> tuple[object, ...]:
 
 def watched(problem: Problem, found: Reach, inspect: Inspect | None) -> tuple[Problem, RandomnessGuard]:
     """The problem with a guard on its first evaluation."""
-    guard = RandomnessGuard(found, inspect)
+    args = [] if problem.field.args is NO_ARGS else leaves(problem.field.args)
+    guard = RandomnessGuard(found, inspect, args)
     return replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args, guard)), guard
 
 
 def under_transform() -> bool:
     """Whether a `torch.func` transform is running."""
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+class Unchanged:
+    """Tells, in a backward pass, whether the field is still the one that was solved.
+
+    Buffers and closed-over tensors that carry no gradient may have been written to since, modules may have changed
+    their mode. That need not concern the field, so it is not refused as such: recomputed states are then compared with
+    those that were kept.
+
+    Arguments:
+        found: What a walk from the field found.
+    """
+
+    def __init__(self, found: Reach) -> None:
+        self._found, self._marks = found, found.marks()
+
+    def __bool__(self) -> bool:
+        return self._found.marks() == self._marks
+
+    def compare(self, got: Tree, kept: Tree, tolerance: float) -> None:
+        """Raise `GradientError` if states differ by more than a tolerance, relative to the largest entry."""
+        for a, b in zip(leaves(got), leaves(kept), strict=True):
+            if a.numel() and not bool((a - b).abs().max() <= tolerance * b.abs().max()):
+                raise GradientError(
+                    "the field has changed since it was solved: a buffer or a closed-over tensor was written to, or a "
+                    "module changed its mode. Its gradient would be that of another field; wanted backward() before "
+                    "such changes"
+                )
 
 
 @dataclass(eq=False)
@@ -66,12 +96,14 @@ class Inputs:
         inner: The stand-in for each of them in `problem` (the leaf itself for leaves; None for state and carry, which
             every step has of its own).
         stats: Where backward passes count what they cost.
+        unchanged: Whether the field still is what it was.
     """
 
     problem: Problem
     outer: list[Tensor]
     inner: list[Tensor | None]
     stats: Stats
+    unchanged: Unchanged
 
     @property
     def shared(self) -> list[tuple[int, Tensor]]:
@@ -118,7 +150,22 @@ def gather_inputs(problem: Problem, found: Reach) -> Inputs:
     pairs += list(zip(originals, proxies, strict=True))
     # a leaf that is also an argument has its stand-in there, and is itself wherever the field holds it
     pairs += [(leaf, leaf) for leaf in found.leaves]
-    return Inputs(inner, [p[0] for p in pairs], [p[1] for p in pairs], Stats())
+    return Inputs(inner, [p[0] for p in pairs], [p[1] for p in pairs], Stats(), Unchanged(found))
+
+
+@contextmanager
+def hooks_at_rest(inputs: Inputs) -> Iterator[None]:
+    """Hooks on the user's tensors rest while steps are replayed: they are for the gradient of the whole solve."""
+    resting = [hooks for t in {id(t): t for t in [*inputs.outer, *inputs.inner] if t is not None}.values()
+               if (hooks := t._backward_hooks)]  # fmt: skip
+    held = [dict(hooks) for hooks in resting]
+    for hooks in resting:
+        hooks.clear()
+    try:
+        yield
+    finally:
+        for hooks, kept in zip(resting, held, strict=True):
+            hooks.update(kept)
 
 
 def refuse_forward_mode(inputs: Inputs, name: str) -> None:
@@ -143,7 +190,7 @@ def inspector(inputs: Inputs) -> Callable[[Tree, set[int], int], None]:
     known = inputs.known()
 
     def inspect(out: Tree, own: set[int], sequence: int) -> None:
-        check_known(leaves(out), known | own, sequence)
+        check_known(leaves(out), known | own | inputs.problem.field.times(), sequence)
 
     return inspect
 

@@ -18,12 +18,14 @@ from torchdyn_core.adjoint.base import (
     autocast_state,
     find,
     gather_inputs,
+    hooks_at_rest,
     inspector,
     refuse_forward_mode,
     under_transform,
     watched,
 )
 from torchdyn_core.adjoint.direct import Direct
+from torchdyn_core.adjoint.reattach import reattach
 from torchdyn_core.adjoint.tape import BoundedTape, FullTape
 from torchdyn_core.binding import autograd_sequence
 from torchdyn_core.errors import OptionError, warn_once
@@ -33,6 +35,8 @@ from torchdyn_core.loop.transition import Outcome, first_carry, replay
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["Checkpointed"]
+
+_SAME = 0.1  # of the root of the rounding unit: what a step recomputed with a graph may differ by
 
 Pair = tuple[Tensor, Tensor | None]  # an output and its cotangent
 
@@ -93,7 +97,7 @@ class Checkpointed(Adjoint):
                 trajectory = _evaluate(inputs.problem, loop, None)
             guard.verify()
             return trajectory
-        session = _Session(inputs, problem, loop, self.memory)
+        session = _Session(inputs, loop, self.memory)
         outputs = _Replayed.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
         guard.verify()
         finished, session.trajectory = session.trajectory, None
@@ -111,12 +115,12 @@ def _evaluate(problem: Problem, loop: Loop, tape: Any) -> Trajectory:
 class _Session:
     """One solve between its forward and its backward passes."""
 
-    def __init__(self, inputs: Inputs, problem: Problem, loop: Loop, memory: int | None) -> None:
-        self.inputs, self.graph_problem, self.loop = inputs, problem, loop
+    def __init__(self, inputs: Inputs, loop: Loop, memory: int | None) -> None:
+        self.inputs, self.loop = inputs, loop
         self.tape = FullTape() if memory is None else BoundedTape(memory)
         self.trajectory: Trajectory | None = None
         self.spec: Any = None
-        self.context = autocast_state(problem.layout.device)
+        self.context = autocast_state(inputs.problem.layout.device)
 
     def forward(self) -> tuple[Tensor, ...]:
         """Run the loop; the flat differentiable outputs."""
@@ -126,6 +130,7 @@ class _Session:
         self.inputs.stats = self.trajectory.stats
         flat, self.spec = flatten(self.trajectory.outputs)
         outputs = self.trajectory.outputs
+        self.last = tree_map(Tensor.detach, outputs.y)  # the outputs themselves will lead back here
         self.state_leaves = len(leaves(outputs.y)) + len(leaves(outputs.carry))
         problem = self.inputs.problem
         self.inputs.problem = replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args))
@@ -139,27 +144,38 @@ class _Session:
         sums: list[Tensor | None] = [None] * len(inputs.outer)
         state = list(cotangents[: self.state_leaves])  # the last state and carry come first
         before = problem.field.calls.count
+        expected = None if inputs.unchanged else self.last
         for index, record, y, carry in self.tape.backwards(self._advance):
             y, carry = tree_map(_alive, y), tree_map(_alive, carry)
             own = [*leaves(y), *leaves(carry)]
-            live = self._replay(record, y, carry, state, partial(wanted.read, index))
-            check_known([out for out, _ in live], known | {id(leaf) for leaf in own}, sequence)
+            live = self._replay(record, y, carry, state, partial(wanted.read, index), expected)
+            expected = None if expected is None else y
+            check_known([out for out, _ in live], known | {id(leaf) for leaf in own} | problem.field.times(), sequence)
             state = self._pull_back(live, own, sums)
             del y, carry, own, live  # or they would stay while the tape recomputes the states of the next step
         count = len(leaves(problem.y0))
-        if problem.resume is None and any(cot is not None for cot in state[count:]):
+        fresh = problem.resume is None or problem.resume.control is None
+        if fresh and any(cot is not None for cot in state[count:]):
             state = self._through_first_carry(state, sums)
         inputs.stats.backward_evaluations += problem.field.calls.count - before
         sums[1 : 1 + len(state)] = state
         return sums
 
     def _replay(
-        self, record: Record, y: Tree, carry: Tree, state: list[Tensor | None], read: Callable[[Outcome], list[Pair]]
+        self,
+        record: Record,
+        y: Tree,
+        carry: Tree,
+        state: list[Tensor | None],
+        read: Callable[[Outcome], list[Pair]],
+        expected: Tree,
     ) -> list[Pair]:
         """Do a step again, with a graph; what it gives to what comes after, and the cotangents of that."""
         with torch.enable_grad(), self.context():
             outcome = replay(self.inputs.problem, record, y, carry)
         self.inputs.stats.replayed += 1
+        if expected is not None:
+            self.inputs.unchanged.compare(outcome.y, expected, _SAME * torch.finfo(leaves(y)[0].dtype).eps ** 0.5)
         pairs = [*zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True), *read(outcome)]
         return [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
 
@@ -201,11 +217,19 @@ class _Session:
         return outcome.y, outcome.carry
 
     def differentiable(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
-        """The same gradients with a graph of their own: all steps replayed as one."""
-        problem = self.graph_problem
-        before = problem.field.calls.count
-        y = problem.y0
-        wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
+        """The same gradients with a graph of their own: all steps replayed as one, on stand-ins for all inputs."""
+        inputs, before, sequence = self.inputs, self.inputs.problem.field.calls.count, autograd_sequence()
+        y = tree_map(_alive, inputs.problem.y0)
+        problem = replace(inputs.problem, y0=y)
+        if problem.resume is not None:
+            problem = replace(problem, resume=replace(problem.resume, carry=tree_map(_alive, problem.resume.carry)))
+        own = iter([*leaves(y), *leaves(None if problem.resume is None else problem.resume.carry)])
+        inner = [next(own) if leaf is None else leaf for leaf in inputs.inner]
+        given = [(i, cot) for i, cot in enumerate(cotangents) if cot is not None]
+        alive: list[Tensor | None] = [None] * len(cotangents)
+        for i, cot in given:
+            alive[i] = _alive(cot)
+        wanted = _Cotangents(self.tape.records, unflatten(alive, self.spec))
         pairs: list[Pair] = []
         with self.context():
             carry = first_carry(problem)
@@ -213,18 +237,21 @@ class _Session:
                 outcome = replay(problem, record, y, carry)
                 pairs += wanted.read(index, outcome)
                 y, carry = outcome.y, outcome.carry
-        pairs += zip([*leaves(y), *leaves(carry)], cotangents[: self.state_leaves], strict=True)
+        pairs += zip([*leaves(y), *leaves(carry)], alive[: self.state_leaves], strict=True)
         live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
-        targets = [t for t in tensors if t.requires_grad]
-        grads = iter(
-            torch.autograd.grad(
-                [out for out, _ in live], targets, [cot for _, cot in live], create_graph=True, allow_unused=True
-            )
-            if live
-            else ()
-        )
-        self.inputs.stats.backward_evaluations += problem.field.calls.count - before
-        return [next(grads, None) if t.requires_grad else None for t in tensors]
+        check_known([out for out, _ in live], {id(leaf) for leaf in inner} | problem.field.times(), sequence)
+        inputs.stats.backward_evaluations += problem.field.calls.count - before
+        results: list[Tensor | None] = [None] * len(inner)
+        targets = [i for i, leaf in enumerate(inner) if leaf.requires_grad]
+        if live:
+            found = torch.autograd.grad(
+                [out for out, _ in live], [inner[i] for i in targets], [cot for _, cot in live],
+                create_graph=True, allow_unused=True,
+            )  # fmt: skip
+            for i, grad in zip(targets, found, strict=True):
+                results[i] = grad if tensors[i].requires_grad else None
+        stand_ins = [*inner, *(cot for cot in alive if cot is not None)]
+        return reattach(results, stand_ins, [*tensors, *(cot for _, cot in given)])
 
 
 class _Replayed(torch.autograd.Function):
@@ -244,9 +271,10 @@ class _Replayed(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         session: _Session = ctx.session
         tensors = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return None, *session.differentiable(tensors, cotangents)
-        return None, *session.backward(cotangents)
+        with hooks_at_rest(session.inputs):
+            if torch.is_grad_enabled():
+                return None, *session.differentiable(tensors, cotangents)
+            return None, *session.backward(cotangents)
 
 
 class _Cotangents:

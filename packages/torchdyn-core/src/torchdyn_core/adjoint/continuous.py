@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +35,7 @@ class AdjointProblem:
         spec: The state's structure.
         dtype: The dtype of times.
         rows: Rows of the state where samples have times of their own, else None.
+        reached: Takes down which targets the field has used so far: the others have no gradient, rather than zero.
     """
 
     targets: list[Tensor]
@@ -44,6 +46,7 @@ class AdjointProblem:
     spec: Spec
     dtype: torch.dtype
     rows: int | None = None
+    reached: set[int] = dataclass_field(default_factory=set)
 
 
 class AdjointField(VectorField):
@@ -95,8 +98,11 @@ class AdjointField(VectorField):
                 pairs += [(v, c) for v, c in zip(value, problem.loss_cotangents, strict=True) if c is not None]
             pairs = [(out, cot) for out, cot in pairs if out.requires_grad]
             targets = [*own, *problem.targets]
-            check_known([out for out, _ in pairs], problem.known | {id(leaf) for leaf in own}, sequence)
+            check_known(
+                [out for out, _ in pairs], problem.known | {id(leaf) for leaf in own} | self.bound.times(), sequence
+            )
             grads = self._grads(pairs, own)
+        problem.reached.update(i for i, g in enumerate(grads[len(own) :]) if g is not None)
         down = [torch.zeros_like(x) if g is None else -g for x, g in zip(targets, grads, strict=True)]
         return [leaf.detach() for leaf in leaves(dy)], down[: len(own)], down[len(own) :]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchdyn_core.binding import BoundField
 from torchdyn_core.loop.problem import Problem, Record
-from torchdyn_core.loop.transition import seen_field, step_times
+from torchdyn_core.loop.transition import ends_shifted, seen_field, step_times
 from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, negate, where
 from torchdyn_core.solver import State, Step
 from torchdyn_core.tree import Tree
@@ -70,20 +70,27 @@ def start(problem: Problem) -> Cursor:
     field = seen_field(problem, first)
     t0, t1 = step_times(problem, first)
     moving = bool(active.any()) if isinstance(active, Tensor) else active
-    state = solver.init(field, t0, t1, problem.y0) if moving else State()
-    if resume is None:
+    if not moving:
+        carry, control = (None, None) if resume is None else (resume.carry, resume.control)
+        return Cursor(span.start, problem.y0, State(carry), control, layout.flag(True), at_jump, active)
+    y0 = layout.lend(active, problem.y0)
+    state = solver.init(field, t0, t1, y0)
+    control, known = None, resume is not None and resume.control is not None
+    if not known or not _all(resume.started):  # type: ignore[union-attr]
         with torch.no_grad():
-            control = (
-                problem.controller.init(
-                    field, solver, span, problem.y0, lambda: solver.slope(field, t0, problem.y0, state), layout
-                )
-                if moving
-                else None
+            control = problem.controller.init(
+                field, solver, span, y0, lambda: solver.slope(field, t0, y0, state), layout
             )
-    else:
-        state = State(resume.carry if moving else None, state.cache)
-        control = problem.controller.resume(resume.control, span) if moving else resume.control
+    if known:
+        assert resume is not None
+        went_on = problem.controller.resume(resume.control, span)
+        control = went_on if control is None else _select_control(resume.started, went_on, control)
+        state = State(resume.carry, state.cache)
     return Cursor(span.start, problem.y0, state, control, layout.flag(True), at_jump, active)
+
+
+def _all(flag: Flag) -> bool:
+    return bool(flag.all()) if isinstance(flag, Tensor) else flag
 
 
 def try_step(problem: Problem, cursor: Cursor) -> Attempt:
@@ -101,20 +108,25 @@ def try_step(problem: Problem, cursor: Cursor) -> Attempt:
         t, t1, layout.flag(True), cursor.shifted, cursor.at_jump, clipped & problem.jumps.holds(bound), final
     )
     field, times = seen_field(problem, record), step_times(problem, record)
-    step = problem.solver.step(field, *times, cursor.y, cursor.state)
+    y = cursor.y
+    if not layout.shared and torch.is_grad_enabled():
+        y = layout.lend(cursor.active, y)
+    step = problem.solver.step(field, *times, y, cursor.state)
     error, ok = _judge(problem, cursor.y, step)
     verdict = controller.decide(cursor.control, t, t1, cut, where(ok, error, torch.inf), problem.solver.order)
     accept = verdict.accept & ok & cursor.active
     wild = cursor.active & ok & negate(is_finite(error))
-    stuck = cursor.active & negate(accept) & (verdict.exhausted | (t1 == t))
+    still = t1 == t  # the step size has fallen below what time resolves
+    accept = accept & negate(still)
+    stuck = cursor.active & ((negate(accept) & verdict.exhausted) | still)
     if not layout.shared:
         record = record._replace(t1=where(accept, t1, t), accepted=accept)
     moved = Cursor(
         where(accept, t1, t),
         layout.select(accept, step.y, cursor.y),
         _select_state(problem, accept, step.state, cursor.state),
-        verdict.control,
-        where_flag(accept, cursor.shifted & negate(record.jump1), cursor.shifted),
+        _select_control(cursor.active, verdict.control, cursor.control),
+        where_flag(accept, ends_shifted(problem, record), cursor.shifted),
         where_flag(accept, record.jump1, cursor.at_jump),
         cursor.active & negate(accept & final),
     )
@@ -152,6 +164,13 @@ def _judge(problem: Problem, y: Tree, step: Step) -> tuple[Scalar, Flag]:
             error = where(layout.finite(step.y), layout.constant(0.0), torch.inf)
     ok = step.ok if isinstance(step.ok, bool) else layout.all_rows(step.ok)
     return error, ok if layout.shared or isinstance(ok, Tensor) else layout.flag(ok)
+
+
+def _select_control(active: Flag, new: Any, old: Any) -> Any:
+    """The controller's memory of samples that go on; that of the others stays as it was when they arrived."""
+    if not isinstance(active, Tensor):
+        return new
+    return type(new)(*(where(active, a, b) for a, b in zip(new, old, strict=True)))
 
 
 def _select_state(problem: Problem, accept: Flag, new: State, old: State) -> State:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from torchdyn_core.binding import field_time
 from torchdyn_core.loop.body import Attempt, Cursor, rebuild_cache, start, try_step
 from torchdyn_core.loop.problem import Outputs, Problem, Record, Rows, Trajectory
 from torchdyn_core.loop.progress import Progress
@@ -53,8 +54,11 @@ class Log:
         if problem.dense:
             self._dense.append(seen.dense)
 
-    def outputs(self, cursor: Cursor) -> Outputs:
+    def outputs(self, problem: Problem, cursor: Cursor) -> Outputs:
         """The differentiable results."""
+        if self._integral is None and problem.integral_loss is not None:  # no step: an integral over nothing
+            value = problem.integral_loss(field_time(problem.layout.rows(cursor.t), cursor.y), cursor.y)
+            self._integral = tree_map(torch.zeros_like, value)
         return Outputs(
             cursor.y,
             cursor.state.carry,
@@ -108,7 +112,7 @@ def run(problem: Problem, tape: Tape | None = None) -> Trajectory:
             status = where(cursor.active, _status(problem, Status.MAX_STEPS), status)
     stats.accepted, stats.rejected = accepted, rejected
     return Trajectory(
-        log.outputs(cursor), cursor.t, cursor.control, reports.reached, log.rows, log.records, status, stats
+        log.outputs(problem, cursor), cursor.t, cursor.control, reports.reached, log.rows, log.records, status, stats
     )
 
 
@@ -150,7 +154,8 @@ def _without_wild(problem: Problem, cursor: Cursor, attempt: Attempt) -> Attempt
     layout = problem.layout
     t0, t1 = attempt.times
     t1 = torch.where(layout.rows(attempt.record.accepted), t1, t0)
-    step = problem.solver.step(attempt.field, t0, t1, cursor.y, cursor.state)
+    y = layout.lend(attempt.record.accepted, cursor.y)
+    step = problem.solver.step(attempt.field, t0, t1, y, cursor.state)
     accept, state = attempt.record.accepted, attempt.cursor.state
     carry = None if step.state.carry is None else layout.select(accept, step.state.carry, cursor.state.carry)
     cache = None if step.state.cache is None else layout.select(accept, step.state.cache, cursor.state.cache)

@@ -12,11 +12,11 @@ from torchdyn_core.binding import BoundField, field_time
 from torchdyn_core.errors import ShapeError
 from torchdyn_core.field import real_dtype
 from torchdyn_core.loop.problem import Problem, Record, Rows
-from torchdyn_core.scalars import Flag
+from torchdyn_core.scalars import Flag, negate
 from torchdyn_core.solver import State, Step
 from torchdyn_core.tree import Tree, align, leaves, tree_map
 
-__all__ = ["Observed", "Outcome", "first_carry", "observe", "replay", "seen_field", "step_times"]
+__all__ = ["Observed", "Outcome", "ends_shifted", "first_carry", "observe", "replay", "seen_field", "step_times"]
 
 # Gauss-Legendre nodes and weights on [0, 1]: exact to degree 5 and 9, above every dense output they integrate.
 _GAUSS_3 = ((0.1127016653792583, 0.5, 0.8872983346207417), (5 / 18, 4 / 9, 5 / 18))
@@ -55,11 +55,16 @@ def step_times(problem: Problem, record: Record) -> tuple[Tensor, Tensor]:
     start, end = ts[0] - ts[0].detach(), ts[-1] - ts[-1].detach()
     if layout.shared:
         move0 = start * float(record.shifted)
-        move1 = end if record.final else start * float(record.shifted and not record.jump1)
+        move1 = end if record.final else start * float(ends_shifted(problem, record))
         return t0 + move0, t1 + move1
     move0 = start * record.shifted
-    move1 = torch.where(record.final, end, start * (record.shifted & ~record.jump1))
+    move1 = torch.where(record.final, end, start * ends_shifted(problem, record))
     return t0 + layout.rows(move0), t1 + layout.rows(move1)
+
+
+def ends_shifted(problem: Problem, record: Record) -> Flag:
+    """Whether the end of a step moves along with `ts[0]`: not at a jump, and behind one only on a grid."""
+    return negate(record.jump1) & (record.shifted | problem.controller.anchored)
 
 
 def seen_field(problem: Problem, record: Record) -> BoundField:
@@ -107,7 +112,7 @@ def observe(
 
 def first_carry(problem: Problem) -> Tree:
     """The carry that the first step starts from."""
-    if problem.resume is not None:
+    if problem.resume is not None and problem.resume.control is not None:
         return problem.resume.carry
     layout, span = problem.layout, problem.span
     no, yes = layout.flag(False), layout.flag(True)
@@ -120,13 +125,14 @@ def replay(problem: Problem, record: Record, y: Tree, carry: Tree) -> Outcome:
     solver, layout = problem.solver, problem.layout
     field = seen_field(problem, record)
     t0, t1 = step_times(problem, record)
+    before, y = y, layout.lend(record.accepted, y)
     state = State(carry, solver.init(field, t0, layout.rows(problem.span.end), y).cache)
     whole = record.rows is not None or problem.integral_loss is not None or problem.dense
     step = (solver.step if whole else solver.advance)(field, t0, t1, y, state)
     observed = observe(problem, record, field, t0, t1, y, step)
     if layout.shared:
         return Outcome(step.y, step.state.carry, observed)
-    y1 = layout.select(record.accepted, step.y, y)
+    y1 = layout.select(record.accepted, step.y, before)
     carry1 = layout.select(record.accepted, step.state.carry, carry) if carry is not None else None
     return Outcome(y1, carry1, observed)
 

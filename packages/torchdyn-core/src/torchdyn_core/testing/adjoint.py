@@ -219,6 +219,29 @@ class AdjointSuite(Suite):
             with pytest.raises(TorchdynError):
                 second(self.make())
 
+    def test_an_input_that_depends_on_another_counts_once(self) -> None:
+        """A weight that the field uses and the state was computed from: in the first and the second derivative."""
+
+        def derivatives(adjoint: Adjoint) -> list[Tensor]:
+            w = torch.tensor(0.7, dtype=DTYPE, requires_grad=True)
+            last = solve(
+                lambda t, y, args: -w * args * y, w * torch.ones(2, dtype=DTYPE), [0.0, 1.0], args=2 * w,
+                adjoint=adjoint, solver="dopri5", controller=CONTROL["adaptive"],
+            ).ys[-1].sum()  # fmt: skip
+            (first,) = torch.autograd.grad(last, w, create_graph=self.double_backward)
+            return [first.detach(), *(torch.autograd.grad(first, w) if self.double_backward else ())]
+
+        self._assert_close(derivatives(self.make()), derivatives(Direct())[: 1 + self.double_backward])
+
+    def test_hooks_fire_once(self) -> None:
+        """A hook on a parameter sees the gradient of the whole solve, not those of its parts."""
+        problem = rotation()
+        seen: list[Tensor] = []
+        (rate,) = problem.field.parameters()
+        rate.register_hook(seen.append)
+        self._solve(problem, self.make()).ys.pow(3).sum().backward()
+        assert len(seen) == 1 and rate.grad is not None and torch.equal(seen[0], rate.grad)
+
     def _solve(self, problem: Problem, adjoint: Adjoint, y0: Tree = None, **options: Any) -> Any:
         options = {"solver": "dopri5", "controller": CONTROL["adaptive"], **options}
         ts = options.pop("ts", torch.linspace(problem.t0, problem.t1, 4, dtype=DTYPE))

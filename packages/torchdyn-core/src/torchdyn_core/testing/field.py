@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchdyn_core.adjoint import Checkpointed, Direct
 from torchdyn_core.controller import Fixed
+from torchdyn_core.dropout import begin_layers
 from torchdyn_core.field import VectorField
 from torchdyn_core.methods import RK4
 from torchdyn_core.solution import Solution
@@ -140,7 +141,7 @@ class FieldSuite(Suite):
 
     def _begun(self) -> tuple[VectorField, Tree]:
         y = self.state()
-        return self.make().begin(TS[0], TS[1], y), y
+        return begun(self.make(), y), y
 
     def _solve(self, field: VectorField | None = None, y0: Tree = None, **options: object) -> Solution:
         field = self.make() if field is None else field
@@ -148,6 +149,13 @@ class FieldSuite(Suite):
             pytest.skip(f"{type(field).__name__} has no forward: it has a solver of its own")
         start = self.state() if y0 is None else y0
         return solve(field, start, TS, solver=RK4(), controller=Fixed(steps=3), **options)  # type: ignore[arg-type]
+
+
+def begun(field: VectorField, y: Tree) -> VectorField:
+    """The field as a solve sees it: what belongs to one solve is drawn."""
+    started = begin_layers(field.begin(TS[0], TS[1], y))
+    assert isinstance(started, VectorField)
+    return started
 
 
 def _real(y: Tree) -> torch.dtype:

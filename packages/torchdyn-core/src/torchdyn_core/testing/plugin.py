@@ -22,7 +22,8 @@ importlib.import_module(module).torchdyn_components() if not attribute else impo
 own = module.partition(".")[0]
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 known = {name.partition(".")[0] for name in before}
-print(",".join(sorted(new - known - set(sys.stdlib_module_names) - {own})))
+new -= known | set(sys.stdlib_module_names) | {own, "cython_runtime"}
+print(", ".join(sorted(name for name in new if not name.startswith("_"))))
 """
 
 

@@ -1,6 +1,7 @@
 """The verbs of this repository: `python -m nox` runs the default ones, `python -m nox --list` names them all."""
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,8 @@ nox.options.error_on_external_run = True
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+
+EXAMPLE = "torchdyn-vanderpol"  # the smallest third-party plugin
 
 # One thread a process: small tensors gain nothing from more, and two test workers would fight over the cores.
 # Bytecode is written when a module is first imported (see `install`), whatever the caller's environment says.
@@ -58,6 +61,34 @@ def tests(session: nox.Session, package: str) -> None:
     """Test one package with nothing installed but what it declares."""
     install(session, *editable(*with_local_dependencies(package), extras="[test]"))
     session.run("pytest", "-n", "2", f"packages/{package}/tests", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def core_alone(session: nox.Session) -> None:
+    """Test core with nothing optional installed."""
+    install(session, *editable("torchdyn-core"), "pytest")
+    session.run("pytest", "tests/alone", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def together(session: nox.Session) -> None:
+    """Test all packages and a stranger's plugin in one environment, where a broken plugin raises."""
+    install_everything(session)
+    install(session, "-e", f"examples/{EXAMPLE}")
+    session.run("pytest", "tests/together", *session.posargs, env={**ENVIRONMENT, "TORCHDYN_STRICT_PLUGINS": "1"})
+
+
+@nox.session
+def third_party(session: nox.Session) -> None:
+    """Test the smallest plugin as a stranger would install it: from wheels, into a clean environment."""
+    wheels = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    for source in ("packages/torchdyn-core", f"examples/{EXAMPLE}"):
+        session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), source)
+    install(session, "--force-reinstall", "--no-deps", "--find-links", str(wheels), "torchdyn-core", EXAMPLE)
+    install(session, "--find-links", str(wheels), f"{EXAMPLE}[test]")
+    session.run("pytest", f"examples/{EXAMPLE}/tests", *session.posargs, env=ENVIRONMENT)
+    session.run("pytest", "--doctest-modules", "--pyargs", EXAMPLE.replace("-", "_"), env=ENVIRONMENT)
 
 
 @nox.session

@@ -8,7 +8,7 @@ import torch
 from scipy.integrate._ivp.common import select_initial_step
 
 from torchdyn_core import PID, DormandPrince5, Fixed, IntegrationError, ShapeError, Solver, State, Step, per_row, solve
-from torchdyn_core.controller import PIDState
+from torchdyn_core.controller.pid import PIDState
 
 DTYPE = torch.float64
 Y0 = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=DTYPE)

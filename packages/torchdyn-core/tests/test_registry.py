@@ -309,3 +309,36 @@ def test_importing_core_and_listing_names_import_nothing_heavy():
     """
     out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_entry_points_that_cannot_be_read_are_their_distributions_trouble(site):
+    site.sound()
+    info = site.folder / "torchdyn_wreck-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchdyn-wreck\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[torchdyn.v1]\nno equals sign here\n")
+    registry = Registry()
+    assert registry.get("solver", "sound.step")
+    with pytest.raises(PluginError, match=r"torchdyn-wreck 1\.2 has entry points that cannot be read"):
+        registry.get("solver", "wreck.x")
+    assert states(registry)["wreck", "torchdyn-wreck"] is State.FAILED
+
+
+def test_metadata_without_a_name_are_no_hindrance(site):
+    site.sound()
+    info = site.folder / "nameless-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\n")
+    (info / "entry_points.txt").write_text("[torchdyn.v1]\nnameless = nameless_plugin\n")
+    (site.folder / "nameless_plugin.py").write_text((site.folder / "sound_plugin.py").read_text())
+    registry = Registry()
+    assert registry.get("solver", "nameless.step") is registry.get("solver", "sound.step")
+    assert states(registry)["nameless", "an unknown distribution"] is State.LOADED
+
+
+def test_a_bare_name_that_a_plugin_has_is_pointed_out(site):
+    site.sound()
+    registry = Registry()
+    registry.names("solver")
+    with pytest.raises(UnknownComponentError, match=r"did you mean 'sound\.step'"):
+        registry.get("solver", "step")

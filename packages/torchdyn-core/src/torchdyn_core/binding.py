@@ -94,16 +94,18 @@ class BoundField:
         """A time as the user's functions get it."""
         return field_time(t, y, self._window)
 
-    def times(self) -> set[int]:
-        """Identities of the times that the field has made leaves of its own, to differentiate by them, so far."""
-        return {id(time) for time in self._times}
+    def take_times(self) -> list[Tensor]:
+        """The times that the field has made leaves of its own since this was asked last, to differentiate by them."""
+        taken = list(self._times)
+        self._times.clear()
+        return taken
 
     def _call(self, function: Callable[..., Tree], time: Tensor, y: Tree) -> Tree:
         if time.requires_grad:
             return self._called(function, time, y)
         time = time.detach()  # a tensor of its own: what the field does to it, as `requires_grad_`, concerns nobody
         out = self._called(function, time, y)
-        if time.requires_grad:
+        if time.requires_grad and torch.is_grad_enabled():
             self._times.append(time)
         return out
 

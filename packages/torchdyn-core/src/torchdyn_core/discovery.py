@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Any
 
 from torchdyn_core.plugin import GROUP, Component, is_plugin_name
 
@@ -84,24 +85,34 @@ class Plugin:
         return f"Upgrade or uninstall {self.distribution}, and tell its authors."
 
 
-def installed() -> Iterator[EntryPoint]:
-    """Entry points of all installed distributions in any version of the plugin group."""
+def installed() -> Iterator[EntryPoint | Plugin]:
+    """Entry points in any version of the plugin group; in place of those that cannot be read, plugins that failed."""
     for distribution in distributions():
         # reading the text first keeps a distribution that has nothing to do with us, and is broken, out of the way
-        if _ANY_VERSION in (distribution.read_text("entry_points.txt") or ""):
-            yield from distribution.entry_points
+        if _ANY_VERSION not in (distribution.read_text("entry_points.txt") or ""):
+            continue
+        try:
+            yield from list(distribution.entry_points)
+        except Exception as cause:  # whatever stands there, the other distributions are not to blame
+            name, version = _identity(distribution)
+            unreadable = Plugin(_normalised(name).removeprefix("torchdyn-").replace("-", "_"), name, None, version)
+            unreadable.fail(State.FAILED, "has entry points that cannot be read", cause)
+            yield unreadable
 
 
-def discover(entry_points: Iterable[EntryPoint], selection: str | None) -> list[Plugin]:
+def discover(entry_points: Iterable[EntryPoint | Plugin], selection: str | None) -> list[Plugin]:
     """Sort entry points into plugins to use and plugins to leave alone.
 
     Arguments:
-        entry_points: Entry points of any group; each knows its distribution.
+        entry_points: Entry points of any group, each of which knows its distribution; plugins are taken as they are.
         selection: Names of the plugins to use, with commas between; None for all.
     """
     current: dict[tuple[str, str], Plugin] = {}
     foreign: dict[tuple[str, str], Plugin] = {}
     for point in entry_points:
+        if isinstance(point, Plugin):
+            current[point.name, _normalised(point.distribution)] = point
+            continue
         if not point.group.startswith(_ANY_VERSION):
             continue
         plugin = _plugin(point)
@@ -125,9 +136,14 @@ def discover(entry_points: Iterable[EntryPoint], selection: str | None) -> list[
 
 def _plugin(point: EntryPoint) -> Plugin:
     distribution: Distribution | None = point.dist
-    if distribution is None:
-        return Plugin(point.name, "an unknown distribution", point)
-    return Plugin(point.name, distribution.metadata["Name"] or "an unknown distribution", point, distribution.version)
+    name, version = ("an unknown distribution", "") if distribution is None else _identity(distribution)
+    return Plugin(point.name, name, point, version)
+
+
+def _identity(distribution: Distribution) -> tuple[str, str]:
+    """Name and version, also where the metadata lack them."""
+    metadata: Any = distribution.metadata  # a message; its protocol leaves `get` out
+    return metadata.get("Name", "an unknown distribution"), metadata.get("Version", "")
 
 
 def _normalised(distribution: str) -> str:

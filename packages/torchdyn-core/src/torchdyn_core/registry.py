@@ -47,7 +47,7 @@ class Registry:
 
     def __init__(
         self,
-        entry_points: Callable[[], Iterable[EntryPoint]] = installed,
+        entry_points: Callable[[], Iterable[EntryPoint | Plugin]] = installed,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._entry_points = entry_points

@@ -39,6 +39,8 @@ from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["Backsolve"]
 
+Augmented = tuple[list[Tensor], list[Tensor], list[Tensor]]  # leaves of the state, their adjoints, gradients
+
 
 @dataclass(frozen=True)
 class Backsolve(Adjoint):
@@ -171,11 +173,13 @@ class _Session:
         inputs, problem = self.inputs, self.inputs.problem
         field = problem.field.rebound(problem.field.source, problem.field.args)
         shared = [(i, t) for i, t in inputs.shared if i]  # times have their own formula
-        targets = [t for _, t in shared]
         rows, loss_cots = list(cotangents[: self.count]), list(cotangents[self.count :])
         adjoint = [torch.zeros_like(y[-1]) for y in ys]
-        gradients = [torch.zeros_like(t) for t in targets]
-        reached: set[int] = set()
+        task = AdjointProblem(
+            [t for _, t in shared], problem.integral_loss, loss_cots, None, inputs.known(), flatten(problem.y0)[1],
+            problem.layout.dtype, None if problem.layout.shared else ys[0].shape[1],
+        )  # fmt: skip
+        gradients = [torch.zeros_like(t) for t in task.targets]
         times = _TimeGradients(problem, field, loss_cots)
         ts = problem.ts.detach()
         with self.context():
@@ -184,10 +188,11 @@ class _Session:
                 jump = [None if g is None else g[index] for g in rows]
                 times.arrive(index, state, jump)
                 adjoint = [a if g is None else a + g for a, g in zip(adjoint, jump, strict=True)]
-                adjoint, gradients = self._interval(
-                    field, ts[index], ts[index - 1], (state, [y[index - 1] for y in ys]), adjoint, gradients, targets,
-                    loss_cots, reached,
-                )  # fmt: skip
+                recomputed, adjoint, gradients = self._interval(
+                    field, ts[index], ts[index - 1], (state, adjoint, gradients), task
+                )
+                if not inputs.unchanged:  # a backward solve is only so near
+                    inputs.unchanged.compare(recomputed, [y[index - 1] for y in ys], 0.05)
             times.depart([y[0] for y in ys], adjoint)
         inputs.stats.backward_evaluations += field.calls.count
         sums: list[Tensor | None] = [None] * len(inputs.outer)
@@ -196,7 +201,7 @@ class _Session:
             first = rows[offset]
             sums[1 + offset] = a if first is None else a + first[0]
         for index, ((position, _), g) in enumerate(zip(shared, gradients, strict=True)):
-            sums[position] = g if index in reached else None
+            sums[position] = g if index in task.reached else None
         return sums
 
     def _interval(
@@ -204,41 +209,29 @@ class _Session:
         field: BoundField,
         start: Tensor,
         end: Tensor,
-        ends: tuple[list[Tensor], list[Tensor]],
-        adjoint: list[Tensor],
-        gradients: list[Tensor],
-        targets: list[Tensor],
-        loss_cots: list[Tensor | None],
-        reached: set[int],
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Adjoint and gradients at the earlier end of an interval."""
+        y: Augmented,
+        task: AdjointProblem,
+    ) -> Augmented:
+        """State, adjoint and gradients at the earlier end of an interval."""
         problem = self.inputs.problem
         if bool((start == end).all()):
-            return adjoint, gradients
+            return y
         layout = Shared(problem.layout.device, problem.layout.dtype)
         controller = self._controller(problem)
-        rates = None
         jumps = problem.jumps.times
         if problem.layout.shared or bool(((start == start[0]) & (end == end[0])).all()):
             first, last = (float(t.reshape(-1)[0]) for t in (start, end))
             span = Span(first, last, math.copysign(1.0, last - first))
             controller = controller.within(problem.span, first, last)
         else:
-            rates = problem.layout.rows(start), problem.layout.rows(end - start)
+            task = replace(task, rates=(problem.layout.rows(start), problem.layout.rows(end - start)))
             span = Span(0.0, 1.0, 1.0)
             jumps = None if jumps is None else ((jumps - start) / (end - start)).flatten()
             controller = controller.normalised(float((end - start).abs().max()))
-        known, spec = self.inputs.known(), flatten(problem.y0)[1]
-        state, earlier = ends
-        rows = None if problem.layout.shared else state[0].shape[0]
-        task = AdjointProblem(
-            targets, problem.integral_loss, loss_cots, rates, known, spec, problem.layout.dtype, rows, reached
-        )
         source = field.source
         make = source.adjoint_field if isinstance(source, VectorField) else AdjointField
-        y0 = (state, adjoint, gradients)
         inner = Problem(
-            BoundField(make(field, task)), self.adjoint.solver or problem.solver, controller, layout, y0,
+            BoundField(make(field, task)), self.adjoint.solver or problem.solver, controller, layout, y,
             torch.tensor([span.start, span.end], dtype=layout.dtype, device=layout.device), span,
             Jumps(jumps, span, layout), max_steps=problem.max_steps,
         )  # fmt: skip
@@ -250,10 +243,8 @@ class _Session:
                 f"{span.end:g}): {Status(trajectory.status).cause}"
             )
         self.inputs.stats.replayed += trajectory.stats.steps
-        recomputed, adjoint, gradients = trajectory.outputs.y
-        if not self.inputs.unchanged:
-            self.inputs.unchanged.compare(recomputed, earlier, 0.05)  # a backward solve is only that near
-        return adjoint, gradients
+        end_state: Augmented = trajectory.outputs.y
+        return end_state
 
     def _controller(self, problem: Problem) -> StepController:
         controller = self.adjoint.controller or problem.controller

@@ -156,15 +156,15 @@ def gather_inputs(problem: Problem, found: Reach) -> Inputs:
 @contextmanager
 def hooks_at_rest(inputs: Inputs) -> Iterator[None]:
     """Hooks on the user's tensors rest while steps are replayed: they are for the gradient of the whole solve."""
-    resting = [hooks for t in {id(t): t for t in [*inputs.outer, *inputs.inner] if t is not None}.values()
-               if (hooks := t._backward_hooks)]  # fmt: skip
-    held = [dict(hooks) for hooks in resting]
-    for hooks in resting:
-        hooks.clear()
+    held: list[tuple[Any, dict[int, Any]]] = []
+    for tensor in [*inputs.outer, *inputs.inner]:
+        if tensor is not None and tensor._backward_hooks:
+            held.append((tensor._backward_hooks, dict(tensor._backward_hooks)))
+            tensor._backward_hooks.clear()
     try:
         yield
     finally:
-        for hooks, kept in zip(resting, held, strict=True):
+        for hooks, kept in held:
             hooks.update(kept)
 
 
@@ -190,7 +190,8 @@ def inspector(inputs: Inputs) -> Callable[[Tree, set[int], int], None]:
     known = inputs.known()
 
     def inspect(out: Tree, own: set[int], sequence: int) -> None:
-        check_known(leaves(out), known | own | inputs.problem.field.times(), sequence)
+        times = inputs.problem.field.take_times()
+        check_known(leaves(out), known | own | {id(time) for time in times}, sequence)
 
     return inspect
 

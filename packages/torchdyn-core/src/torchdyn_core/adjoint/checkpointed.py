@@ -36,8 +36,6 @@ from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["Checkpointed"]
 
-_SAME = 0.1  # of the root of the rounding unit: what a step recomputed with a graph may differ by
-
 Pair = tuple[Tensor, Tensor | None]  # an output and its cotangent
 
 
@@ -150,9 +148,10 @@ class _Session:
             own = [*leaves(y), *leaves(carry)]
             live = self._replay(record, y, carry, state, partial(wanted.read, index), expected)
             expected = None if expected is None else y
-            check_known([out for out, _ in live], known | {id(leaf) for leaf in own} | problem.field.times(), sequence)
+            inside = [*own, *problem.field.take_times()]
+            check_known([out for out, _ in live], known | {id(leaf) for leaf in inside}, sequence)
             state = self._pull_back(live, own, sums)
-            del y, carry, own, live  # or they would stay while the tape recomputes the states of the next step
+            del y, carry, own, inside, live  # or they would stay while the tape recomputes the states of the next step
         count = len(leaves(problem.y0))
         fresh = problem.resume is None or problem.resume.control is None
         if fresh and any(cot is not None for cot in state[count:]):
@@ -175,7 +174,8 @@ class _Session:
             outcome = replay(self.inputs.problem, record, y, carry)
         self.inputs.stats.replayed += 1
         if expected is not None:
-            self.inputs.unchanged.compare(outcome.y, expected, _SAME * torch.finfo(leaves(y)[0].dtype).eps ** 0.5)
+            rounding = torch.finfo(leaves(y)[0].dtype).eps
+            self.inputs.unchanged.compare(outcome.y, expected, tolerance=0.1 * rounding**0.5)
         pairs = [*zip([*leaves(outcome.y), *leaves(outcome.carry)], state, strict=True), *read(outcome)]
         return [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
 
@@ -239,7 +239,8 @@ class _Session:
                 y, carry = outcome.y, outcome.carry
         pairs += zip([*leaves(y), *leaves(carry)], alive[: self.state_leaves], strict=True)
         live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
-        check_known([out for out, _ in live], {id(leaf) for leaf in inner} | problem.field.times(), sequence)
+        inside = [*inner, *problem.field.take_times()]
+        check_known([out for out, _ in live], {id(leaf) for leaf in inside}, sequence)
         inputs.stats.backward_evaluations += problem.field.calls.count - before
         results: list[Tensor | None] = [None] * len(inner)
         targets = [i for i, leaf in enumerate(inner) if leaf.requires_grad]

@@ -98,9 +98,8 @@ class AdjointField(VectorField):
                 pairs += [(v, c) for v, c in zip(value, problem.loss_cotangents, strict=True) if c is not None]
             pairs = [(out, cot) for out, cot in pairs if out.requires_grad]
             targets = [*own, *problem.targets]
-            check_known(
-                [out for out, _ in pairs], problem.known | {id(leaf) for leaf in own} | self.bound.times(), sequence
-            )
+            inside = [*own, *self.bound.take_times()]
+            check_known([out for out, _ in pairs], problem.known | {id(leaf) for leaf in inside}, sequence)
             grads = self._grads(pairs, own)
         problem.reached.update(i for i, g in enumerate(grads[len(own) :]) if g is not None)
         down = [torch.zeros_like(x) if g is None else -g for x, g in zip(targets, grads, strict=True)]

@@ -23,7 +23,7 @@ DTYPE = torch.float64
 CONTROL: dict[str, StepController] = {"fixed": Fixed(steps=24), "adaptive": PID(rtol=1e-7, atol=1e-7)}
 
 
-class AdjointSuite(Suite):
+class AdjointSuite(Suite[Adjoint]):
     """The gradients of `Direct`, for everything that a solve can depend on; what cannot be given raises.
 
     Attributes:
@@ -42,10 +42,6 @@ class AdjointSuite(Suite):
     exact: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-5
     double_backward: ClassVar[bool] = True
-
-    def make(self) -> Adjoint:
-        """The adjoint under test."""
-        raise NotImplementedError(f"{type(self).__name__} has no make(); wanted one that returns the adjoint to test")
 
     @pytest.mark.parametrize("control", CONTROL)
     @pytest.mark.parametrize("problem", [rotation, complex_rotation, tree_rotation])

@@ -17,7 +17,7 @@ from torchdyn_core.tree import Tree, leaves, tree_map
 __all__ = ["AugmentationSuite"]
 
 
-class AugmentationSuite(Suite):
+class AugmentationSuite(Suite[Augmentation]):
     """Lifting and projecting: inverse to each other, row by row, differentiable, inside a `NeuralODE`.
 
     Attributes:
@@ -39,10 +39,6 @@ class AugmentationSuite(Suite):
 
     shape: ClassVar[tuple[int, ...]] = (4, 2)
     identity: ClassVar[bool] = True
-
-    def make(self) -> Augmentation:
-        """The augmentation under test."""
-        raise NotImplementedError(f"{type(self).__name__} has no make(); wanted one that returns it")
 
     def state(self) -> Tree:
         """A state to lift; the leading axis is the batch."""

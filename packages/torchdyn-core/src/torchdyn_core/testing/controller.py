@@ -25,8 +25,10 @@ __all__ = ["ControllerSuite"]
 DTYPE = torch.float64
 
 
-class ControllerSuite(Suite):
+class ControllerSuite(Suite[StepController]):
     """Arriving, in both directions; rows on their own; reports, jumps and resuming that change nothing.
+
+    The controller is made for spans within [0, 2]; its tolerances, where it has any, are to be 1e-3 or less.
 
     Example:
         >>> from torchdyn_core import PID
@@ -35,10 +37,6 @@ class ControllerSuite(Suite):
         ...     def make(self):
         ...         return PID(rtol=1e-6, atol=1e-6)
     """
-
-    def make(self) -> StepController:
-        """The controller under test, for spans within [0, 2]; tolerances, where it has them, of 1e-3 or less."""
-        raise NotImplementedError(f"{type(self).__name__} has no make(); wanted one that returns the controller")
 
     @pytest.mark.parametrize("per_sample", [False, True])
     @pytest.mark.parametrize("backwards", [False, True])

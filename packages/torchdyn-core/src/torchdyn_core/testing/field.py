@@ -25,7 +25,7 @@ __all__ = ["FieldSuite"]
 TS = torch.tensor([0.0, 0.3], dtype=torch.float64)
 
 
-class FieldSuite(Suite):
+class FieldSuite(Suite[VectorField]):
     """Shapes, dtypes, purity, copies, gradients, rows: what solvers and adjoints rely on.
 
     Attributes:
@@ -40,10 +40,6 @@ class FieldSuite(Suite):
     """
 
     shape: ClassVar[tuple[int, ...]] = (4, 2)
-
-    def make(self) -> VectorField:
-        """The field under test."""
-        raise NotImplementedError(f"{type(self).__name__} has no make(); wanted one that returns the field to test")
 
     def state(self) -> Tree:
         """A state that the field takes, in the dtype of its parameters; the leading axis is the batch."""

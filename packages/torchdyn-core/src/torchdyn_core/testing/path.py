@@ -15,8 +15,10 @@ from torchdyn_core.testing.suite import Suite
 __all__ = ["PathSuite"]
 
 
-class PathSuite(Suite):
+class PathSuite(Suite[Path]):
     """Increments that add up and never change, derivatives and knots that fit them.
+
+    `make` gives the same path every time.
 
     Attributes:
         t0: Where the path starts.
@@ -35,10 +37,6 @@ class PathSuite(Suite):
 
     t0: ClassVar[float] = 0.0
     t1: ClassVar[float] = 1.0
-
-    def make(self) -> Path:
-        """The path under test; twice the same one."""
-        raise NotImplementedError(f"{type(self).__name__} has no make(); wanted one that returns the path to test")
 
     def test_increments_add_up(self) -> None:
         """X(a, b) + X(b, c) is X(a, c), and an empty interval has no increment."""

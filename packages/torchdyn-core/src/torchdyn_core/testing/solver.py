@@ -27,7 +27,7 @@ DTYPE = torch.float64
 STEPS = 24  # enough for every explicit method to be stable on the default problem
 
 
-class SolverSuite(Suite):
+class SolverSuite(Suite[Solver]):
     """Order, error estimate, dense output, purity, dtypes, rows, trees, gradients: all that the contract asks.
 
     What the solver declares of itself decides which tests apply: `has_error_estimate`, `reversible`, `accepts`. A
@@ -47,10 +47,6 @@ class SolverSuite(Suite):
     """
 
     error_order: ClassVar[int | None] = None
-
-    def make(self) -> Solver:
-        """The solver under test."""
-        raise NotImplementedError(f"{type(self).__name__} has no make(); wanted one that returns the solver to test")
 
     def problem(self) -> Problem:
         """A smooth problem in float64 with a solution in closed form; rows of the state do not know each other."""

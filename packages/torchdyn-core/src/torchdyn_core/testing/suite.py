@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
@@ -13,8 +13,10 @@ from torchdyn_core.errors import IncompatibleError, close_matches
 
 __all__ = ["Suite"]
 
+C = TypeVar("C")
 
-class Suite:
+
+class Suite(Generic[C]):
     """A set of tests that a component has to pass: subclass one of the suites, name it `Test...`, give `make`.
 
     A test of a suite can be neither overridden nor removed: what a component cannot do stands in
@@ -54,7 +56,7 @@ class Suite:
         for name, test in cls._tests.items():
             setattr(cls, name, _expected_to_fail(test, cls.expected_failures.get(name)))
 
-    def make(self) -> Any:
+    def make(self) -> C:
         """The component under test, freshly made."""
         raise NotImplementedError(f"{type(self).__name__} has no make(); wanted one that returns the component to test")
 

@@ -1,0 +1,166 @@
+"""Steps that are known in advance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchdyn_core.controller.contract import Span, StepController, Verdict, is_number
+from torchdyn_core.errors import OptionError, ShapeError
+from torchdyn_core.layout import Layout
+from torchdyn_core.scalars import Flag, Scalar, absolute, negate, where
+from torchdyn_core.tree import Tree
+
+if TYPE_CHECKING:
+    from torchdyn_core.binding import BoundField
+    from torchdyn_core.solver import Solver
+
+__all__ = ["Fixed"]
+
+
+class FixedState(NamedTuple):
+    """The grid's origin and end, and how many of its points were reached."""
+
+    origin: Scalar
+    end: Scalar
+    index: Scalar
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fixed(StepController):
+    """Steps on a grid that is known in advance. Give one of `dt`, `steps` and `grid`.
+
+    Arguments:
+        dt: Step size: `ceil(span / dt - 1e-9)` steps end at `t0 + i * dt`, the last one at the end.
+        steps: Number of equal steps.
+        grid: All step times, from the first to the last of the span, `(K,)`.
+        jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there too.
+
+    Raises:
+        OptionError: If not exactly one of the three is given, or it makes no grid.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import Euler, Fixed, solve
+        >>> ts = torch.tensor([0.0, 1.0])
+        >>> solve(lambda t, y: y, torch.ones(()), ts, solver=Euler(), controller=Fixed(dt=0.25)).ys[-1]
+        tensor(2.4414)
+    """
+
+    dt: float | None = None
+    steps: int | None = None
+    grid: Tensor | Sequence[float] | None = None
+    jump_ts: Tensor | Sequence[float] | None = None
+
+    adaptive: ClassVar[bool] = False
+    anchored: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("dt", "steps", "grid") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise OptionError(f"Fixed got {given or 'nothing'}; wanted exactly one of dt=, steps=, grid=")
+        if self.dt is not None and not (isinstance(self.dt, (int, float)) and 0 < self.dt < math.inf):
+            raise OptionError(f"dt={self.dt!r}; wanted a finite number > 0 (its sign follows from ts)")
+        if self.steps is not None and not (is_number(self.steps, 1) and isinstance(self.steps, int)):
+            raise OptionError(f"steps={self.steps!r}; wanted a whole number >= 1")
+        if self.grid is not None:
+            object.__setattr__(self, "grid", _checked_grid(self.grid))
+
+    def init(
+        self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout
+    ) -> Any:
+        self._check_grid_spans(span)
+        return FixedState(span.start, span.end, layout.constant(0.0))
+
+    def resume(self, control: FixedState, span: Span) -> Any:
+        if self.dt is not None:
+            # the earlier span may have ended between two points of the grid, and this one may run the other way
+            reached = span.direction * (span.start - control.origin) / self.dt + 1e-9
+            return FixedState(control.origin, span.end, _floor(reached))
+        # A grid that depends on the span goes on only in the span it was made for.
+        same = control.end == span.end
+        if not (bool(same.all()) if isinstance(same, Tensor) else same):
+            self._check_grid_spans(span)
+        return FixedState(
+            where(same, control.origin, span.start), span.end, where(same, control.index, 0.0 * control.index)
+        )
+
+    def target(self, control: FixedState, t: Scalar, span: Span) -> Scalar:
+        following = control.index + 1.0
+        length = absolute(span.end - control.origin)
+        if self.grid is not None:
+            assert isinstance(self.grid, Tensor)
+            if isinstance(following, Tensor):
+                grid = self.grid.to(following.device, following.dtype)
+                return grid[following.long().clamp(max=len(grid) - 1)]
+            return float(self.grid[min(int(following), len(self.grid) - 1)])
+        if self.steps is not None:
+            count, dt = float(self.steps), length / self.steps
+        else:
+            assert self.dt is not None
+            dt = self.dt
+            count = _ceil(span.direction * (span.end - control.origin) / dt - 1e-9)
+        return where(following < count, control.origin + span.direction * following * dt, span.end)
+
+    def within(self, span: Span, start: float, end: float) -> Fixed:
+        if self.dt is not None:
+            return self
+        if self.steps is not None:
+            length = absolute(span.end - span.start)
+            if isinstance(length, Tensor):  # samples have steps of their own: those of the shortest serve all
+                length = float(length[length > 0].min())
+            return Fixed(dt=length / self.steps, jump_ts=self.jump_ts)
+        assert isinstance(self.grid, Tensor)
+        low, high = min(start, end), max(start, end)
+        inner = sorted((t for t in self.grid.tolist() if low < t < high), reverse=end < start)
+        return Fixed(grid=[start, *inner, end], jump_ts=self.jump_ts)
+
+    def normalised(self, longest: float) -> Fixed:
+        if self.dt is not None:
+            return Fixed(steps=max(1, math.ceil(longest / self.dt - 1e-9)))
+        if self.steps is not None:
+            return Fixed(steps=self.steps)
+        assert isinstance(self.grid, Tensor)
+        return Fixed(steps=len(self.grid) - 1)
+
+    def error(self, error: Tree | None, y0: Tree, y1: Tree, layout: Layout) -> Scalar:
+        return layout.constant(0.0)
+
+    def decide(self, control: FixedState, t0: Scalar, t1: Scalar, cut: Flag, error: Scalar, order: int) -> Verdict:
+        accept = error <= 1.0
+        reached = accept & negate(cut)
+        return Verdict(accept, control._replace(index=control.index + where(reached, 1.0, 0.0)), negate(accept))
+
+    def _check_grid_spans(self, span: Span) -> None:
+        if self.grid is None:
+            return
+        assert isinstance(self.grid, Tensor)
+        first, last = float(self.grid[0]), float(self.grid[-1])
+        start, end = (torch.as_tensor(x, dtype=torch.float64) for x in (span.start, span.end))
+        if bool((start != first).any()) or bool((end != last).any()):
+            raise ShapeError(
+                f"grid runs from {first:g} to {last:g}, ts from {start.tolist()} to {end.tolist()}; wanted equal ends"
+            )
+
+
+def _floor(value: Scalar) -> Scalar:
+    return torch.floor(value) if isinstance(value, Tensor) else float(math.floor(value))
+
+
+def _ceil(value: Scalar) -> Scalar:
+    return torch.ceil(value) if isinstance(value, Tensor) else math.ceil(value)
+
+
+def _checked_grid(grid: Tensor | Sequence[float]) -> Tensor:
+    grid = torch.as_tensor(grid, dtype=torch.float64).detach()
+    if grid.dim() != 1 or len(grid) < 2 or not bool(torch.isfinite(grid).all()):
+        raise OptionError(f"grid has shape {tuple(grid.shape)}; wanted at least two finite times, (K,)")
+    steps = grid.diff()
+    if not (bool((steps > 0).all()) or bool((steps < 0).all())):
+        raise OptionError("grid is not strictly increasing or decreasing")
+    return grid

@@ -73,6 +73,13 @@ class Final:
         started: Which samples had a span to step through, now or in an earlier solve.
         parts: The solver and the controller.
         field: The field that was solved, and as what it had begun: what was drawn stays drawn.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import solve
+        >>> first = solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0])
+        >>> solve(lambda t, y: -y, first.final, [1.0, 2.0]).ys[-1]
+        tensor([0.1355])
     """
 
     t: Scalar
@@ -102,6 +109,15 @@ class Solution:
 
     Shapes:
         ts: `(T,)` or `(T, B)`.  ys: `(T, *y0.shape)` for each leaf.  valid: `(T,)` or `(T, B)`.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import solve
+        >>> solution = solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], dense=True)
+        >>> solution.success, solution.stats.rejected
+        (True, 0)
+        >>> solution.evaluate(0.5)
+        tensor([0.6063])
     """
 
     ts: Tensor

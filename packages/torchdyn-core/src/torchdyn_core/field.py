@@ -141,7 +141,10 @@ def shallow_copy(module: M) -> M:
 
 def real_dtype(leaf: Tensor) -> torch.dtype:
     """The dtype of the leaf's real part."""
-    return leaf.dtype.to_real() if leaf.is_complex() else leaf.dtype
+    return _REAL.get(leaf.dtype, leaf.dtype)
+
+
+_REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -44,6 +44,11 @@ class Layout(ABC):
         """The sample that each row belongs to, `(R,)`, where samples step on their own."""
         return self.rows(torch.arange(self.samples or 0, device=self.device))
 
+    @property
+    def on_graph(self) -> bool:
+        """Whether the loop runs on autograd's graph, where what a waiting sample computes would enter gradients."""
+        return torch.is_grad_enabled()
+
     @abstractmethod
     def constant(self, value: float) -> Scalar:
         """A number for every sample."""

@@ -139,7 +139,9 @@ def _stage_times(c: tuple[float, ...], t0: Tensor, t1: Tensor, y: Tree) -> list[
     dtype = real_dtype(y if isinstance(y, Tensor) else leaves(y)[0])
     inner = tuple(node for node in c if node not in (0.0, 1.0))
     between: tuple[Tensor, ...] = ()
-    if inner:
+    if torch.compiler.is_compiling():  # scalars that are fused into the stage cost less than a tensor of nodes
+        between = tuple(cast(torch.lerp(t0, t1, node), dtype) for node in inner)
+    elif inner:
         fractions = nodes(inner, t0.dtype, t0.device)
         if t0.dim():
             fractions = fractions.reshape(-1, *(1,) * t0.dim())

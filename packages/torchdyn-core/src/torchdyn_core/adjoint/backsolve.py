@@ -32,7 +32,7 @@ from torchdyn_core.layout import Shared
 from torchdyn_core.leaves import reach
 from torchdyn_core.loop.problem import Jumps, Outputs, Problem, Record, Rows, Trajectory
 from torchdyn_core.loop.reports import assemble
-from torchdyn_core.loop.transition import seen_field
+from torchdyn_core.loop.transition import saved, seen_field
 from torchdyn_core.solution import Status
 from torchdyn_core.solver import Solver
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
@@ -152,7 +152,7 @@ class _Session:
         if problem.layout.shared:
             inner = tree_map(lambda leaf: leaf[: trajectory.reached - 1], inner)
             if trajectory.reached > 1:
-                interior = _saved(problem, inner, trajectory.reached - 1)
+                interior = inner if problem.save is None else saved(problem, problem.ts[1 : trajectory.reached], inner)
         elif count:
             rows = leaves(ys)[0].shape[1]
             sample = problem.layout.sample_of_row()
@@ -358,11 +358,3 @@ def _seminorm(ratio: Tree) -> Tensor:
     parts = [p for part in ratio[:2] for p in leaves(part)]
     total = sum(p.abs().double().square().sum() for p in parts)
     return torch.as_tensor(total / max(1, sum(p.numel() for p in parts))).sqrt()
-
-
-def _saved(problem: Problem, inner: Tree, count: int) -> Tree:
-    if problem.save is None:
-        return inner
-    rows = [tree_map(lambda leaf, i=i: leaf[i], inner) for i in range(count)]
-    saved = [problem.save(field_time(problem.ts[i + 1], row), row) for i, row in enumerate(rows)]
-    return tree_map(lambda *parts: torch.stack(parts), saved[0], *saved[1:])

@@ -58,6 +58,9 @@ class StepController(ABC):
     ) -> Any:
         """The state to start from. `slope()` gives dy/dt at the start, from the solver's cache where it is there."""
 
+    def check(self, span: Span) -> None:  # noqa: B027 - most controllers step through any span
+        """Raise `ShapeError` for a span that the control does not fit, before a solve begins in it."""
+
     def resume(self, control: Any, span: Span) -> Any:
         """The state to go on from in a new span; `control` is the state of an earlier solve."""
         return control

@@ -71,10 +71,20 @@ class Fixed(StepController):
         if self.grid is not None:
             object.__setattr__(self, "grid", _checked_grid(self.grid))
 
+    def check(self, span: Span) -> None:
+        if self.grid is None:
+            return
+        assert isinstance(self.grid, Tensor)
+        first, last = float(self.grid[0]), float(self.grid[-1])
+        start, end = (torch.as_tensor(x, dtype=torch.float64) for x in (span.start, span.end))
+        if bool((start != first).any()) or bool((end != last).any()):
+            raise ShapeError(
+                f"grid runs from {first:g} to {last:g}, ts from {start.tolist()} to {end.tolist()}; wanted equal ends"
+            )
+
     def init(
         self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout
     ) -> Any:
-        self._check_grid_spans(span)
         return FixedState(span.start, span.end, layout.constant(0.0))
 
     def resume(self, control: FixedState, span: Span) -> Any:
@@ -85,7 +95,7 @@ class Fixed(StepController):
         # A grid that depends on the span goes on only in the span it was made for.
         same = control.end == span.end
         if not (bool(same.all()) if isinstance(same, Tensor) else same):
-            self._check_grid_spans(span)
+            self.check(span)
         return FixedState(
             where(same, control.origin, span.start), span.end, where(same, control.index, 0.0 * control.index)
         )
@@ -135,17 +145,6 @@ class Fixed(StepController):
         accept = error <= 1.0
         reached = accept & negate(cut)
         return Verdict(accept, control._replace(index=control.index + where(reached, 1.0, 0.0)), negate(accept))
-
-    def _check_grid_spans(self, span: Span) -> None:
-        if self.grid is None:
-            return
-        assert isinstance(self.grid, Tensor)
-        first, last = float(self.grid[0]), float(self.grid[-1])
-        start, end = (torch.as_tensor(x, dtype=torch.float64) for x in (span.start, span.end))
-        if bool((start != first).any()) or bool((end != last).any()):
-            raise ShapeError(
-                f"grid runs from {first:g} to {last:g}, ts from {start.tolist()} to {end.tolist()}; wanted equal ends"
-            )
 
 
 def _floor(value: Scalar) -> Scalar:

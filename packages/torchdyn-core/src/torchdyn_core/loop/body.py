@@ -14,7 +14,7 @@ from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, negate, whe
 from torchdyn_core.solver import State, Step
 from torchdyn_core.tree import Tree
 
-__all__ = ["Attempt", "Cursor", "rebuild_cache", "start", "try_step"]
+__all__ = ["Attempt", "Cursor", "fresh", "rebuild_cache", "resumed", "start", "try_step"]
 
 
 class Cursor(NamedTuple):
@@ -63,30 +63,44 @@ class Attempt(NamedTuple):
 
 def start(problem: Problem) -> Cursor:
     """The cursor before the first step."""
-    layout, span, solver, resume = problem.layout, problem.span, problem.solver, problem.resume
-    at_jump = problem.jumps.holds(span.start)
+    span, resume = problem.span, problem.resume
     active = span.start != span.end
-    first = Record(span.start, span.end, active, layout.flag(True), at_jump, layout.flag(False), active)
-    field = seen_field(problem, first)
-    t0, t1 = step_times(problem, first)
     moving = bool(active.any()) if isinstance(active, Tensor) else active
     if not moving:
         carry, control = (None, None) if resume is None else (resume.carry, resume.control)
-        return Cursor(span.start, problem.y0, State(carry), control, layout.flag(True), at_jump, active)
+        at_jump, shifted = problem.jumps.holds(span.start), problem.layout.flag(True)
+        return Cursor(span.start, problem.y0, State(carry), control, shifted, at_jump, active)
+    afresh = resume is None or resume.control is None or not _all(resume.started)
+    if afresh:
+        problem.controller.check(span)
+    return resumed(problem, fresh(problem, controlled=afresh))
+
+
+def fresh(problem: Problem, *, controlled: bool = True) -> Cursor:
+    """The cursor of a solve that begins; `controlled` tells whether to ask the controller for a first step."""
+    layout, span, solver = problem.layout, problem.span, problem.solver
+    at_jump, active = problem.jumps.holds(span.start), span.start != span.end
+    first = Record(span.start, span.end, active, layout.flag(True), at_jump, layout.flag(False), active)
+    field = seen_field(problem, first)
+    t0, t1 = step_times(problem, first)
     y0 = layout.lend(active, problem.y0)
-    state = solver.init(field, t0, t1, y0)
-    control, known = None, resume is not None and resume.control is not None
-    if not known or not _all(resume.started):  # type: ignore[union-attr]
+    state, control = solver.init(field, t0, t1, y0), None
+    if controlled:
         with torch.no_grad():
             control = problem.controller.init(
                 field, solver, span, y0, lambda: solver.slope(field, t0, y0, state), layout
             )
-    if known:
-        assert resume is not None
-        went_on = problem.controller.resume(resume.control, span)
-        control = went_on if control is None else _select_control(resume.started, went_on, control)
-        state = State(resume.carry, state.cache)
     return Cursor(span.start, problem.y0, state, control, layout.flag(True), at_jump, active)
+
+
+def resumed(problem: Problem, cursor: Cursor) -> Cursor:
+    """A fresh cursor with the memory of the earlier solve that goes on, where there is one."""
+    resume, control = problem.resume, cursor.control
+    if resume is None or resume.control is None:
+        return cursor
+    went_on = problem.controller.resume(resume.control, problem.span)
+    control = went_on if control is None else _select_control(resume.started, went_on, control)
+    return cursor._replace(state=State(resume.carry, cursor.state.cache), control=control)
 
 
 def _all(flag: Flag) -> bool:
@@ -109,7 +123,7 @@ def try_step(problem: Problem, cursor: Cursor) -> Attempt:
     )
     field, times = seen_field(problem, record), step_times(problem, record)
     y = cursor.y
-    if not layout.shared and torch.is_grad_enabled():
+    if not layout.shared and layout.on_graph:
         y = layout.lend(cursor.active, y)
     step = problem.solver.step(field, *times, y, cursor.state)
     error, ok = _judge(problem, cursor.y, step)
@@ -174,7 +188,7 @@ def _select_control(active: Flag, new: Any, old: Any) -> Any:
 
 
 def _select_state(problem: Problem, accept: Flag, new: State, old: State) -> State:
-    if problem.layout.shared:
+    if not isinstance(accept, Tensor):
         return new if accept else old
     select = problem.layout.select
     carry = None if new.carry is None else select(accept, new.carry, old.carry)

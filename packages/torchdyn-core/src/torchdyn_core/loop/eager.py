@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -87,7 +89,7 @@ def run(problem: Problem, tape: Tape | None = None) -> Trajectory:
             attempt = try_step(problem, cursor)
             stats.steps += 1
             record = attempt.record
-            failed = _failures(problem, cursor, attempt)
+            failed = failures(problem, attempt.wild, attempt.stuck, partial(_slope, problem, cursor, attempt))
             if not layout.shared and torch.is_grad_enabled() and _any(attempt.wild):
                 attempt = _without_wild(problem, cursor, attempt)
             accepted = accepted + record.accepted
@@ -132,21 +134,30 @@ def _joined(parts: list[Tree], join: Any) -> Tree:
     return tree_map(lambda *leaf: join(leaf), parts[0], *parts[1:])
 
 
-def _failures(problem: Problem, cursor: Cursor, attempt: Attempt) -> Any:
-    """A status for each sample that this attempt ends, or None where it ends none."""
-    wild, stuck = _any(attempt.wild), _any(attempt.stuck)
-    if not wild and not stuck:
+def failures(problem: Problem, wild: Flag, stuck: Flag, slope: Callable[[], Tree]) -> Any:
+    """A status for each sample that an attempt ends, or None where it ends none.
+
+    Arguments:
+        problem: What is solved.
+        wild: Which samples came out of the attempt with NaN or inf.
+        stuck: Which can go no smaller.
+        slope: Gives dy/dt where the attempt began.
+    """
+    if not _any(wild) and not _any(stuck):
         return None
-    status = where(attempt.stuck, _status(problem, Status.STEP_TOO_SMALL), _status(problem, Status.SUCCESS))
-    if wild:
-        broken = attempt.wild
+    status = where(stuck, _status(problem, Status.STEP_TOO_SMALL), _status(problem, Status.SUCCESS))
+    if _any(wild):
+        broken = wild
         if problem.controller.adaptive:
             # NaN from a step too long is a rejection like any other; NaN at the state itself is the end
             with torch.no_grad():
-                slope = problem.solver.slope(attempt.field, attempt.times[0], cursor.y, cursor.state)
-                broken = attempt.wild & negate(problem.layout.finite(slope))
+                broken = wild & negate(problem.layout.finite(slope()))
         status = where(broken, _status(problem, Status.NOT_FINITE), status)
     return status if _any(status != Status.SUCCESS) else None
+
+
+def _slope(problem: Problem, cursor: Cursor, attempt: Attempt) -> Tree:
+    return problem.solver.slope(attempt.field, attempt.times[0], cursor.y, cursor.state)
 
 
 def _without_wild(problem: Problem, cursor: Cursor, attempt: Attempt) -> Attempt:

@@ -52,6 +52,12 @@ class Jumps:
     def __bool__(self) -> bool:
         return bool(self._list) or self._table is not None
 
+    def table(self, layout: Layout) -> Tensor | None:
+        """Directed times in order, with infinity behind them: `(1, K)`, or `(B, K)` per sample; None where none are."""
+        if self._list:
+            return torch.tensor([[*self._list, math.inf]], dtype=layout.dtype, device=layout.device)
+        return None if self._table is None else self._table.clone()
+
     def following(self, t: Scalar) -> Scalar:
         """The next time at which a step has to end: a jump, or the end."""
         end, direction = self._span.end, self._span.direction

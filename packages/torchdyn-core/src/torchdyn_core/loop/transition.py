@@ -16,7 +16,18 @@ from torchdyn_core.scalars import Flag, negate
 from torchdyn_core.solver import State, Step
 from torchdyn_core.tree import Tree, align, leaves, tree_map
 
-__all__ = ["Observed", "Outcome", "ends_shifted", "first_carry", "observe", "replay", "seen_field", "step_times"]
+__all__ = [
+    "Observed",
+    "Outcome",
+    "ends_shifted",
+    "first_carry",
+    "observe",
+    "replay",
+    "reported",
+    "saved",
+    "seen_field",
+    "step_times",
+]
 
 # Gauss-Legendre nodes and weights on [0, 1]: exact to degree 5 and 9, above every dense output they integrate.
 _GAUSS_3 = ((0.1127016653792583, 0.5, 0.8872983346207417), (5 / 18, 4 / 9, 5 / 18))
@@ -71,7 +82,7 @@ def seen_field(problem: Problem, record: Record) -> BoundField:
     """The field as a step sees it: at a jump, only the limit from the step's own side."""
     if not problem.jumps:
         return problem.field
-    if problem.layout.shared and not (record.jump0 or record.jump1):
+    if not isinstance(record.jump0, Tensor) and not (record.jump0 or record.jump1):
         return problem.field
     layout = problem.layout
     dtype = real_dtype(leaves(problem.y0)[0])
@@ -138,34 +149,40 @@ def replay(problem: Problem, record: Record, y: Tree, carry: Tree) -> Outcome:
 
 
 def _reports(problem: Problem, rows: Rows, t0: Tensor, t1: Tensor, y0: Tree, y1: Tree, dense: Tree) -> Tree:
-    ts, solver = problem.ts, problem.solver
+    ts = problem.ts
     if rows.report is None:
         times = ts[rows.first : rows.last]
-        theta = (times - t0) / (t1 - t0)
 
         def front(leaf: Tensor) -> Tensor:
             return leaf.unsqueeze(0)
 
-        values = solver.interpolate(
-            theta, t0.expand_as(theta), t1.expand_as(theta), *(tree_map(front, tree) for tree in (y0, y1, dense))
-        )
-        if not ts.requires_grad:
-            values = tree_map(lambda v, end: torch.where(align(theta == 1.0, v), end.unsqueeze(0), v), values, y1)
-        if problem.save is None:
-            return values
-        states = [tree_map(lambda v, i=i: v[i], values) for i in range(len(times))]
-        saved = [problem.save(field_time(t, s), s) for t, s in zip(times.unbind(), states, strict=True)]
-        return tree_map(lambda *parts: torch.stack(parts), saved[0], *saved[1:])
-    start, stop = t0[rows.row], t1[rows.row]
-    theta = (ts[rows.report, rows.sample] - start) / (stop - start)
+        parts = (tree_map(front, tree) for tree in (y0, y1, dense))
+        values = reported(problem, times, t0.expand_as(times), t1.expand_as(times), *parts)
+        return values if problem.save is None else saved(problem, times, values)
 
     def gather(leaf: Tensor) -> Tensor:
         return leaf[rows.row]
 
-    values = solver.interpolate(theta, start, stop, *(tree_map(gather, tree) for tree in (y0, y1, dense)))
-    if not ts.requires_grad:
-        values = tree_map(lambda v, end: torch.where(align(theta == 1.0, v), end[rows.row], v), values, y1)
-    return values
+    parts = (tree_map(gather, tree) for tree in (y0, y1, dense))
+    return reported(problem, ts[rows.report, rows.sample], t0[rows.row], t1[rows.row], *parts)
+
+
+def reported(problem: Problem, times: Tensor, t0: Tensor, t1: Tensor, y0: Tree, y1: Tree, dense: Tree) -> Tree:
+    """States at report times, `(M,)`, each in a step of its own from `t0` to `t1`, in front of all trees."""
+    theta = (times - t0) / (t1 - t0)
+    values = problem.solver.interpolate(theta, t0, t1, y0, y1, dense)
+    if problem.ts.requires_grad:
+        return values
+    # the end of a step is its last state, bit for bit
+    return tree_map(lambda value, end: torch.where(align(theta == 1.0, value), end, value), values, y1)
+
+
+def saved(problem: Problem, times: Tensor, states: Tree) -> Tree:
+    """What `save` makes of states at times, `(M,)`, where steps are shared."""
+    assert problem.save is not None
+    rows = [tree_map(lambda leaf, i=i: leaf[i], states) for i in range(len(times))]
+    made = [problem.save(field_time(t, y), y) for t, y in zip(times.unbind(), rows, strict=True)]
+    return tree_map(lambda *parts: torch.stack(parts), made[0], *made[1:])
 
 
 def _quadrature(problem: Problem, record: Record, t0: Tensor, t1: Tensor, y0: Tree, y1: Tree, dense: Tree) -> Tree:

@@ -1,0 +1,1 @@
+"""Compiled solves: the loop's own body, captured, in loops that run without Python between steps."""

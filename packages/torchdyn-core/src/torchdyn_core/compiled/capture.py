@@ -1,0 +1,147 @@
+"""Captures: graphs of a solve's body, guarded by Dynamo, and the engines that serve them.
+
+Dynamo traces the body once and guards everything that the trace has read: attributes, globals, closed-over values, modes,
+shapes, dtypes. What the field holds in tensors are inputs of the graph, handed over at every call. So whatever changes
+is either an input, or makes Dynamo trace again. The graph goes to a backend of ours, which does not run it: it hands graph
+and inputs over to the solve that asked.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from torchdyn_core.compiled.body import Inputs, Shapes, Task, body
+from torchdyn_core.compiled.engine import Engine, Signature
+from torchdyn_core.errors import warn_once
+
+__all__ = ["Captured", "capture"]
+
+LIMIT = 32
+"""Captures of one configuration; more mean that a value which the field reads changes with every solve."""
+
+_handed = threading.local()
+
+
+class Captured:
+    """One captured graph and its engines.
+
+    Arguments:
+        graph: As Dynamo traced it, with marks.
+    """
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        self.graph = fx.GraphModule(graph, graph.graph)  # not the lazy kind
+        self.signature = _signature(graph)
+        self._engines: list[Engine] = []
+        self._lock = threading.RLock()
+
+    def engine(self, shapes: Shapes, flat: Sequence[Any], rows: int) -> Engine:
+        """The engine for these inputs: the first one that admits their sizes."""
+        with self._lock:
+            for engine in self._engines:
+                if engine.admits(flat, rows):
+                    return engine
+            signature = self.signature
+            if self._engines:  # what the symbols were assumed to be does not hold for these: sizes are constants
+                signature = Signature([[False] * len(axes) for axes in signature.moving], signature.sizes)
+            self._engines.append(Engine(self.graph, signature, shapes, flat))
+            return self._engines[-1]
+
+
+def capture(task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ...]]:
+    """The captured graph that holds for a task now, captured if need be, and its inputs.
+
+    Arguments:
+        task: What to capture.
+        inputs: Of the solve.
+    """
+    owners = [_owner(part) for part in (task.source, task.solver, task.controller, task.integral_loss)]
+    key = (*(id(owner) for owner in owners), task.layout, task.dense, inputs.jumps is None)
+    with _config(), torch.enable_grad():
+        try:
+            shapes, _ = _guarded(key, owners)(task, inputs)
+        except torch._dynamo.exc.FailOnRecompileLimitHit:
+            name = getattr(owners[0], "__qualname__", None) or getattr(owners[0], "co_qualname", "the field")
+            warn_once(
+                f"compile: {name} was captured {LIMIT} times, since a Python value that it reads changes with every "
+                "solve; wanted it as a tensor, through args= or as a buffer"
+            )
+            _forget(key)
+            shapes, _ = _guarded(key, owners)(task, inputs)
+    captured, flat = _handed.found
+    del _handed.found
+    return captured, shapes, flat
+
+
+_functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
+_lock = threading.RLock()
+
+
+def _owner(part: object) -> object:
+    """What captures are kept with: the code of a function, else the class."""
+    return part.__code__ if isinstance(part, types.FunctionType) else type(part)
+
+
+def _guarded(key: tuple[Any, ...], owners: Sequence[object]) -> Callable[..., Any]:
+    """The body under Dynamo's guards, with a code object of its own, since guards are kept with the code."""
+    made = _functions.get(key)
+    if made is None:
+        with _lock:
+            if key not in _functions:
+                own = types.FunctionType(body.__code__.replace(), body.__globals__, body.__name__)
+                _functions[key] = torch.compile(own, backend=_backend, fullgraph=True)
+                for owner in owners:
+                    weakref.finalize(owner, _forget, key)
+            made = _functions[key]
+    return made
+
+
+def _forget(key: tuple[Any, ...]) -> None:
+    with _lock:
+        _functions.pop(key, None)
+
+
+def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., list[Tensor]]:
+    """What Dynamo calls with a graph; what it then calls in place of the graph."""
+    captured = Captured(graph)
+    nothing = torch.empty(0)
+    count = len(graph.graph.output_node().args[0])  # type: ignore[arg-type]
+
+    def hand_over(*flat: Any) -> list[Tensor]:
+        _handed.found = captured, flat
+        return [nothing] * count
+
+    return hand_over
+
+
+def _config() -> Any:
+    """How Dynamo is to trace: floats are constants that are guarded; a field may differentiate, not change itself."""
+    return torch._dynamo.config.patch(
+        specialize_float=True, trace_autograd_ops=True, side_effect_replay_policy="error", recompile_limit=LIMIT
+    )
+
+
+def _signature(graph: fx.GraphModule) -> Signature:
+    examples = [node.meta["example_value"] for node in graph.graph.nodes if node.op == "placeholder"]
+    moving = [
+        [isinstance(size, torch.SymInt) for size in example.shape] if isinstance(example, Tensor) else []
+        for example in examples
+    ]
+    sizes = {}
+    for index, example in enumerate(examples):
+        if isinstance(example, torch.SymInt):
+            sizes[index] = next(
+                (place, axis)
+                for place, other in enumerate(examples)
+                if isinstance(other, Tensor)
+                for axis, size in enumerate(other.shape)
+                if isinstance(size, torch.SymInt) and size.node.expr == example.node.expr
+            )
+    return Signature(moving, sizes)

@@ -1,0 +1,109 @@
+"""Kernels: a captured piece, or a loop over one, compiled to a function that Python calls once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._dynamo.source import ConstantSource
+from torch._higher_order_ops.while_loop import while_loop_op
+from torch._inductor.compile_fx import compile_fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+__all__ = ["Kernel", "Shadows", "concrete", "loop"]
+
+OPTIONS = {"cpp_wrapper": True}
+
+
+class Shadows:
+    """Fake tensors that stand for real ones while kernels are built: sizes that may change are symbols.
+
+    What building a kernel assumed of the symbols is kept, to be asked of each new set of sizes.
+    """
+
+    def __init__(self) -> None:
+        # `export` keeps the values of scalar inputs out of the graph: times are numbers that change with every call
+        self.mode = FakeTensorMode(shape_env=ShapeEnv(), export=True)
+        self._symbols: dict[Any, tuple[int, int]] = {}
+        self._count = 0
+
+    def of(self, real: Tensor, moving: Sequence[bool]) -> Tensor:
+        """The shadow of a tensor, whose `moving` sizes are symbols."""
+        sizes = [DimDynamic.DYNAMIC if moves else DimDynamic.STATIC for moves in moving]
+        shadow = self.mode.from_tensor(
+            real.detach(),
+            symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes),  # type: ignore[arg-type]
+            source=ConstantSource(f"input_{self._count}"),
+        )
+        for axis, size in enumerate(shadow.shape):
+            if isinstance(size, torch.SymInt):
+                self._symbols.setdefault(size.node.expr, (self._count, axis))
+        self._count += 1
+        return shadow
+
+    def size(self, name: str) -> Any:
+        """A size that may change, of no input in particular."""
+        real, context = torch.empty(64), StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])  # type: ignore[var-annotated]
+        return self.mode.from_tensor(real, symbolic_context=context, source=ConstantSource(name)).shape[0]
+
+    def values(self, tensors: Sequence[Tensor]) -> dict[Any, int]:
+        """What the symbols are for tensors, given in the order in which their shadows were made."""
+        return {symbol: tensors[index].shape[axis] for symbol, (index, axis) in self._symbols.items()}
+
+    def admits(self, values: dict[Any, int]) -> bool:
+        """Whether what was assumed of the symbols holds for these values."""
+        environment = self.mode.shape_env
+        assert environment is not None
+        return all(bool(guard.expr.subs(values)) for guard in environment.guards)
+
+
+def concrete(shape: Sequence[Any], values: dict[Any, int]) -> tuple[int, ...]:
+    """The sizes of a shadow for values of the symbols."""
+    return tuple(int(size.node.expr.subs(values)) if isinstance(size, torch.SymInt) else size for size in shape)
+
+
+class Kernel:
+    """A function of tensors, compiled.
+
+    Arguments:
+        function: Takes and returns tensors; traced once.
+        shadows: The mode that `inputs` belong to.
+        inputs: Fake tensors, each of its own.
+    """
+
+    def __init__(self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor]) -> None:
+        with torch.no_grad(), shadows.mode:
+            graph = make_fx(function)(*inputs)
+        self._call = compile_fx(graph, inputs, config_patches=OPTIONS)
+
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        """Run it; no graph is recorded."""
+        result: Sequence[Tensor] = self._call(*inputs)
+        return result
+
+
+def loop(
+    condition: Callable[..., Tensor], step: Callable[..., Sequence[Tensor]], carried: Sequence[Tensor],
+    others: Sequence[Tensor], written: Sequence[int],
+) -> Sequence[Tensor]:  # fmt: skip
+    """A `while` loop inside of a kernel.
+
+    Arguments:
+        condition: Of the carried tensors and the others: whether to go on.
+        step: The next carried tensors.
+        carried: The first ones.
+        others: What the step reads; none shares its storage with anything carried.
+        written: Which of the others, by position, the step writes to in place: these cost no copy.
+    """
+    places = ",".join(str(len(carried) + index) for index in written)
+    options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
+
+    def body(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(step(*tensors))  # a list would count as one output
+
+    result: Sequence[Tensor] = while_loop_op(condition, body, tuple(carried), tuple(others), **options)
+    return result

@@ -1,0 +1,288 @@
+"""The compiled driver: chunks of steps, each one call into a compiled loop; Python looks in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchdyn_core.binding import NO_ARGS
+from torchdyn_core.compiled.body import Inputs, Task
+from torchdyn_core.compiled.capture import capture
+from torchdyn_core.compiled.engine import Buffers, Counters, Engine, Plan, Splitter, pick, put
+from torchdyn_core.compiled.reports import Reading, Reports
+from torchdyn_core.layout import Segments
+from torchdyn_core.loop.body import resumed
+from torchdyn_core.loop.eager import failures
+from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
+from torchdyn_core.loop.progress import Progress
+from torchdyn_core.loop.transition import seen_field
+from torchdyn_core.solution import Stats, Status
+from torchdyn_core.tree import Tree, leaves, tree_map
+
+__all__ = ["Chunk", "Run", "Session", "enter"]
+
+_CHUNK = 64 * 2**20  # bytes of buffers that one entry into the loop may fill
+_FEWEST, _MOST = 8, 4096  # rows of a buffer
+
+
+@dataclass(eq=False)
+class Session:
+    """One solve on an engine.
+
+    Arguments:
+        problem: What is solved, as the eager loop has it.
+        engine: The kernels.
+        flat: Inputs of the captured graph, as Dynamo hands them over.
+        entries: How often a compiled loop was entered.
+    """
+
+    problem: Problem
+    engine: Engine
+    flat: tuple[Any, ...]
+    entries: int = 0
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The solve's own inputs."""
+        return [self.flat[index].detach() for index in self.engine.own]
+
+    @property
+    def environment(self) -> list[Tensor]:
+        """What the field reads, with its place in autograd's graph."""
+        return [self.flat[index] for index in self.engine.environment]
+
+
+class Chunk(NamedTuple):
+    """Steps of one entry into the loop.
+
+    Arguments:
+        rows: How many were accepted.
+        buffers: Their times, first states and carries.
+        end: Leaves of the state behind the last one.
+        reading: Which reports were read off them.
+        dense: Their dense output, where a backward pass or the solution itself will ask for it.
+    """
+
+    rows: int
+    buffers: Buffers
+    end: list[Tensor]
+    reading: Reading | None
+    dense: list[Tensor]
+
+
+@dataclass(eq=False)
+class Run:
+    """What came of it: everything that a trajectory is made of, and the chunks that a backward pass needs."""
+
+    cursor: list[Tensor]
+    integral: list[Tensor]
+    interior: list[Tree]
+    status: Any
+    stats: Stats
+    reports: Reports
+    chunks: list[Chunk] = field(default_factory=list)
+
+
+def enter(problem: Problem) -> Session:
+    """Find or make the engine for a problem."""
+    layout, span = problem.layout, problem.span
+    kind = "shared" if layout.shared else "segments" if isinstance(layout, Segments) else "per sample"
+
+    def scalar(value: Any) -> Tensor:
+        return value.clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=layout.dtype)
+
+    inputs = Inputs(
+        scalar(span.start).to(layout.device).requires_grad_(problem.ts.requires_grad),
+        scalar(span.end).to(layout.device).requires_grad_(problem.ts.requires_grad),
+        scalar(span.direction).to(layout.device),
+        tree_map(lambda leaf: leaf.detach().requires_grad_(), problem.y0),
+        problem.jumps.table(layout),
+        layout.ids if isinstance(layout, Segments) else None,
+    )
+    args = None if problem.field.args is NO_ARGS else problem.field.args
+    reports = problem.ts.shape[0] > 2
+    task = Task(
+        problem.field.source, args, problem.solver, problem.controller, problem.integral_loss, kind,
+        reports or problem.dense,
+    )  # fmt: skip
+    captured, shapes, flat = capture(task, inputs)
+    rows = capacity(problem)
+    return Session(problem, captured.engine(shapes, flat, rows), flat)
+
+
+def capacity(problem: Problem) -> int:
+    """Rows of a buffer: as many as fit, and no more than there may be steps."""
+    stages = 8 if problem.ts.shape[0] > 2 or problem.dense else 1
+    size = stages * sum(leaf.nbytes for leaf in leaves(problem.y0)) + 1
+    return int(min(max(_CHUNK // size, _FEWEST), _MOST))
+
+
+def run(session: Session, *, states: bool) -> Run:
+    """Integrate.
+
+    Arguments:
+        session: The solve.
+        states: Whether to keep the chunks for a backward pass.
+    """
+    problem, engine = session.problem, session.engine
+    environment = [tensor.detach() for tensor in session.environment]
+    outer = [*session.inputs, *environment]
+    rows = capacity(problem)
+    values = engine.values(session.flat, rows)
+    reports = Reports(problem, engine)
+    keeps = states or problem.dense or problem.record_steps
+    plan = Plan(keeps or bool(reports), problem.dense or bool(reports))
+    with torch.no_grad(), Progress(problem) as progress:
+        cursor = _begun(session, list(engine.begin(*outer)))
+        counters = engine.counters(cursor[engine.place.t])
+        integral = engine.integral_of(values)
+        result = Run(cursor, integral, [], _success(problem), Stats(), reports)
+        tried, going = 0, bool(cursor[engine.place.active].any())
+        while going and tried < problem.max_steps:
+            buffers = engine.buffers(cursor, engine.dense_of(values) if plan.dense else [], plan, rows)
+            limit = torch.tensor(problem.max_steps if not problem.progress else min(tried + 64, problem.max_steps))
+            out = engine.forward(plan, rows)(*counters, *integral, *cursor, limit, *buffers, *outer)
+            session.entries += 1
+            head, integral, cursor = Splitter(len(Counters._fields), len(integral), engine.width)(out)
+            counters, cursor = Counters(*head), list(cursor)
+            tried, count = int(counters.tried), int(counters.rows)
+            if plan.states and count:
+                _take(session, result, plan, count, engine.arranged(buffers), cursor, keeps)
+            cursor = _between(session, result, counters, cursor, outer)
+            counters = counters._replace(rows=torch.zeros_like(counters.rows), wild=counters.wild & False,
+                                         stuck=counters.stuck & False, jumped=counters.jumped & False)  # fmt: skip
+            active = cursor[engine.place.active]
+            going = bool(active.any())
+            progress.update(_scalar(cursor[engine.place.t]), tried)
+        if going:
+            over = torch.full_like(active, Status.MAX_STEPS, dtype=torch.int64)
+            result.status = torch.where(active, over, torch.as_tensor(result.status)) if active.dim() else Status.MAX_STEPS
+    result.cursor, result.integral = cursor, list(integral)
+    stats, costs = result.stats, engine.costs
+    stats.steps = tried
+    stats.accepted, stats.rejected = (_scalar(part) for part in (counters.accepted, counters.rejected))
+    stats.evaluations += costs.begin + tried * costs.step
+    return result
+
+
+def trajectory(session: Session, result: Run, outputs: Outputs) -> Trajectory:
+    """The record that the rest of a solve is made from."""
+    engine, problem = session.engine, session.problem
+    cursor = put(result.cursor, engine.place)
+    control = type(cursor.control)(*(_scalar(part) for part in cursor.control))
+    records = _records(session, result) if problem.dense or problem.record_steps else []
+    return Trajectory(
+        outputs, _scalar(cursor.t), control, result.reports.reached, result.reports.rows, records,
+        result.status, result.stats,
+    )  # fmt: skip
+
+
+def _begun(session: Session, cursor: list[Tensor]) -> list[Tensor]:
+    """The first cursor, with the memory of an earlier solve where this one goes on from there."""
+    problem, engine = session.problem, session.engine
+    resume = problem.resume
+    if resume is None or resume.control is None:
+        problem.controller.check(problem.span)
+        return cursor
+    tree = put(cursor, engine.place)
+    went_on = resumed(problem, tree)
+
+    def like(new: Any, old: Tensor) -> Tensor:
+        return torch.as_tensor(new, dtype=old.dtype, device=old.device).clone()
+
+    control = [like(new, old) for new, old in zip(went_on.control, tree.control, strict=True)]
+    cursor = list(cursor)
+    for place, leaf in zip(pick(range(engine.width), engine.place.control), control, strict=True):  # type: ignore[arg-type]
+        cursor[place] = leaf
+    for place, leaf in zip(pick(range(engine.width), engine.place.state.carry), leaves(resume.carry), strict=True):  # type: ignore[arg-type]
+        cursor[place] = leaf.detach().clone()
+    return cursor
+
+
+def _take(
+    session: Session, result: Run, plan: Plan, count: int, buffers: Buffers, cursor: list[Tensor], keeps: bool
+) -> None:
+    """Take down the steps of one entry."""
+    engine, problem = session.engine, session.problem
+    end = pick(cursor, engine.place.y)
+    buffers = Buffers(buffers.times[:count], *([part[:count] for part in parts] for parts in buffers[1:]))
+    reading = None
+    if result.reports:
+        reading = result.reports.read(buffers)
+        if reading is not None:
+            result.interior.append(result.reports.values(reading, buffers, end))
+    if keeps:
+        wanted = problem.dense or (reading is not None and problem.ts.requires_grad)
+        dense = buffers.dense if wanted else []
+        result.chunks.append(Chunk(count, buffers._replace(dense=[]), end, reading, dense))
+
+
+def _between(
+    session: Session, result: Run, counters: Counters, cursor: list[Tensor], outer: Sequence[Tensor]
+) -> list[Tensor]:
+    """What the loop was left for: samples that failed, a jump."""
+    problem, engine = session.problem, session.engine
+    layout, place = problem.layout, engine.place
+    wild, stuck = (bool(flag) if layout.shared else flag for flag in (counters.wild, counters.stuck))
+    here: Any = put(cursor, place)
+
+    def slope() -> Tree:
+        t, jump = _scalar(here.t), _scalar(here.at_jump)
+        no, yes = layout.flag(False), layout.flag(True)
+        field = seen_field(problem, Record(t, problem.span.end, yes, yes, jump, no, no))
+        return problem.solver.slope(field, layout.rows(t), here.y, here.state)
+
+    failed = failures(problem, wild, stuck, slope)
+    if failed is not None:
+        active = cursor[place.active]
+        if layout.shared:
+            result.status = failed
+            cursor[place.active] = torch.zeros_like(active)
+        else:
+            result.status = torch.where(failed != Status.SUCCESS, failed, result.status)
+            cursor[place.active] = active & (failed == Status.SUCCESS)
+    if engine.stops_at_jumps and bool((counters.jumped & cursor[place.active]).any()):
+        split = list(engine.renew(*session.inputs, *cursor, *outer[len(session.inputs) :]))
+        result.stats.evaluations += engine.costs.rebuild
+        for index in pick(range(engine.width), place.state.cache):  # type: ignore[arg-type]
+            cursor[index] = split[index]
+    return cursor
+
+
+def _success(problem: Problem) -> Any:
+    if problem.layout.shared:
+        return Status.SUCCESS
+    return torch.full((problem.layout.samples,), Status.SUCCESS, device=problem.layout.device)  # type: ignore[arg-type]
+
+
+def _scalar(value: Tensor) -> Any:
+    """A Python number where steps are shared."""
+    return value if value.dim() else value.item()
+
+
+def _records(session: Session, result: Run) -> list[Record]:
+    """The accepted steps, as the eager loop records them."""
+    problem = session.problem
+    layout, jumps, span = problem.layout, problem.jumps, problem.span
+    records = []
+    shifted = layout.flag(True)
+    for chunk in result.chunks:
+        times = chunk.buffers.times
+        for t0, t1 in times.tolist() if layout.shared else times:
+            accepted = t1 != t0 if not layout.shared else True
+            jump1 = jumps.holds(t1) & accepted
+            final = (t1 == span.end) & accepted
+            records.append(Record(t0, t1, accepted, shifted, jumps.holds(t0), jump1, final))
+            shifted = _after(problem, records[-1], shifted)
+    return records
+
+
+def _after(problem: Problem, record: Record, shifted: Any) -> Any:
+    from torchdyn_core.loop.body import where_flag
+    from torchdyn_core.loop.transition import ends_shifted
+
+    return where_flag(record.accepted, ends_shifted(problem, record), shifted)

@@ -25,7 +25,7 @@ from torchdyn_core.dense import dense_output, recorded_steps
 from torchdyn_core.dropout import begin_layers
 from torchdyn_core.errors import IncompatibleError, IntegrationError, OptionError, UnknownOptionError, close_matches
 from torchdyn_core.field import VectorField
-from torchdyn_core.loop import Problem, Trajectory, run
+from torchdyn_core.loop import Driver, Eager, Problem, Trajectory
 from torchdyn_core.loop.problem import Jumps
 from torchdyn_core.loop.reports import assemble
 from torchdyn_core.registry import configured
@@ -51,6 +51,7 @@ def solve(
     dense: bool = False,
     per_sample: bool | Tensor = False,
     max_steps: int = 4096,
+    compile: bool | str = False,
     throw: bool = True,
     progress: bool = False,
     **unknown: Never,
@@ -73,6 +74,8 @@ def solve(
         per_sample: True: each row of the leading axis takes its own steps. A long tensor of ids `(R,)`: rows with one
             id do so together. False: all share their steps.
         max_steps: Most steps to try, rejected ones included.
+        compile: True: run the whole solve, and its gradient, as compiled loops, and eagerly, with a warning that says
+            why, where that cannot be done. "require": raise instead. See `docs/performance.md`.
         throw: Raise if the last time is not reached; else return what was reached, with its status.
         progress: Show a progress bar.
         **unknown: Refused.
@@ -105,6 +108,7 @@ def solve(
     control = configured("controller", controller)
     backward = configured("adjoint", adjoint)
     _check_parts(field, method, control, backward, max_steps)
+    driver = _driver(compile, backward)
     _check_functions(integral_loss=integral_loss, save=save)
     _check_switches(record_steps=record_steps, dense=dense, throw=throw, progress=progress)
     resume = y0 if isinstance(y0, Final) else None
@@ -125,7 +129,7 @@ def solve(
     method.check(source, state)
     backward.check(problem)
     try:
-        trajectory = backward.run(problem, run)
+        trajectory = backward.run(problem, driver)
     except RuntimeError as error:
         if "vmap" not in str(error) or ".item()" not in str(error):
             raise
@@ -143,6 +147,7 @@ def configured_options(field: Any, options: Mapping[str, Any]) -> dict[str, Any]
     whole = {name: options.get(name, option.default) for name, option in _OPTIONS.items()}
     whole |= {kind: configured(kind, whole[kind]) for kind in parts}
     _check_parts(field, *(whole[name] for name in (*parts, "max_steps")))
+    _driver(whole["compile"], whole["adjoint"])
     _check_functions(**{name: whole[name] for name in ("integral_loss", "save")})
     _check_switches(**{name: whole[name] for name in ("record_steps", "dense", "throw", "progress")})
     if not isinstance(whole["per_sample"], (bool, Tensor)):
@@ -182,6 +187,22 @@ def _check_parts(field: Any, solver: Any, controller: Any, adjoint: Any, max_ste
             "wanted a solver of its own kind"
         )
     _check_control(solver, controller)
+
+
+def _driver(compile: Any, adjoint: Adjoint) -> Driver:
+    """Who repeats the loop's body."""
+    if compile is False:
+        return Eager()
+    if compile is not True and compile != "require":
+        raise OptionError(f"compile={compile!r}; wanted True, False, or 'require'")
+    if not adjoint.compiles:
+        raise IncompatibleError(
+            f"adjoint {type(adjoint).__name__} does not compile: it is autograd's graph of every step; "
+            "adjoint='checkpointed' has the same gradient, and compiles"
+        )
+    from torchdyn_core.compiled.driver import Compiled  # brings in torch's compilers, which take a second to import
+
+    return Compiled(require=compile == "require")
 
 
 def _check_functions(**functions: Any) -> None:

@@ -73,6 +73,7 @@ class Backsolve(Adjoint):
     seminorm: bool = True
 
     replays: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Raise for what a continuous adjoint has no gradient for."""

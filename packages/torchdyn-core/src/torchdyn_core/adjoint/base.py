@@ -15,13 +15,14 @@ from torch.autograd import forward_ad
 from torchdyn_core.binding import NO_ARGS, Inspect, RandomnessGuard
 from torchdyn_core.errors import GradientError, IncompatibleError
 from torchdyn_core.leaves import Reach, check_known, isolate, reach
+from torchdyn_core.loop.driver import Driver
 from torchdyn_core.loop.problem import Problem, Trajectory
 from torchdyn_core.solution import Stats
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["Adjoint", "Inputs", "Loop", "gather_inputs", "graph_roots", "under_transform", "watched"]
 
-Loop = Callable[..., Trajectory]
+Loop = Driver
 
 
 class Adjoint(ABC):
@@ -29,9 +30,11 @@ class Adjoint(ABC):
 
     Attributes:
         replays: Whether the field is evaluated again in backward passes.
+        compiles: Whether it can be asked for with `compile`.
     """
 
     replays: ClassVar[bool]
+    compiles: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, problem: Problem, loop: Loop) -> Trajectory:

@@ -30,11 +30,12 @@ from torchdyn_core.adjoint.tape import BoundedTape, FullTape
 from torchdyn_core.binding import autograd_sequence
 from torchdyn_core.errors import OptionError, warn_once
 from torchdyn_core.leaves import check_known
+from torchdyn_core.loop.driver import Eager
 from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
 from torchdyn_core.loop.transition import Outcome, first_carry, replay
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
-__all__ = ["Checkpointed"]
+__all__ = ["Checkpointed", "Recorded"]
 
 Pair = tuple[Tensor, Tensor | None]  # an output and its cotangent
 
@@ -70,6 +71,7 @@ class Checkpointed(Adjoint):
     memory: int | None = None
 
     replays: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.memory is not None and not (isinstance(self.memory, int) and self.memory >= 4):
@@ -84,7 +86,10 @@ class Checkpointed(Adjoint):
                 "adjoint='checkpointed' inside a torch.func transform runs as 'direct': transforms keep the graph "
                 "of every backward pass, so checkpoints would save nothing. The gradient is the same."
             )
-            return Direct().run(problem, loop)
+            return Direct().run(problem, Eager())
+        compiled = loop.checkpointed(problem, self.memory)
+        if compiled is not None:
+            return compiled
         found = find(problem)
         inputs = gather_inputs(problem, found)
         refuse_forward_mode(inputs, "checkpointed")
@@ -207,6 +212,12 @@ class _Session:
         first = self._pull_back(live, leaves(y), sums)
         return [_sum(cot, grad) for cot, grad in zip(state, first, strict=False)]
 
+    def recorded(self) -> Recorded:
+        """All steps, to be replayed as one graph."""
+        made = Recorded(self.inputs, self.tape.records, self.spec, len(leaves(self.inputs.problem.y0)))
+        made.context = self.context
+        return made
+
     def _advance(self, record: Record, y: Tree, carry: Tree) -> tuple[Tree, Tree]:
         """Recompute the state behind a step that was not kept."""
         problem = self.inputs.problem
@@ -215,6 +226,21 @@ class _Session:
             outcome = replay(bare, record._replace(rows=None), y, carry)
         self.inputs.stats.replayed += 1
         return outcome.y, outcome.carry
+
+
+class Recorded:
+    """Accepted steps, to be replayed as one graph: what derivatives of higher order are made of.
+
+    Arguments:
+        inputs: What the solve is differentiated with respect to.
+        records: The steps.
+        spec: The structure of the solve's outputs.
+        states: How many leaves the last state has.
+    """
+
+    def __init__(self, inputs: Inputs, records: list[Record], spec: Any, states: int) -> None:
+        self.inputs, self.records, self.spec, self._states = inputs, records, spec, states
+        self.context = autocast_state(inputs.problem.layout.device)
 
     def differentiable(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
         """The same gradients with a graph of their own: all steps replayed as one, on stand-ins for all inputs."""
@@ -229,15 +255,15 @@ class _Session:
         alive: list[Tensor | None] = [None] * len(cotangents)
         for i, cot in given:
             alive[i] = _alive(cot)
-        wanted = _Cotangents(self.tape.records, unflatten(alive, self.spec))
+        wanted = _Cotangents(self.records, unflatten(alive, self.spec))
         pairs: list[Pair] = []
         with self.context():
             carry = first_carry(problem)
-            for index, record in enumerate(self.tape.records):
+            for index, record in enumerate(self.records):
                 outcome = replay(problem, record, y, carry)
                 pairs += wanted.read(index, outcome)
                 y, carry = outcome.y, outcome.carry
-        pairs += zip([*leaves(y), *leaves(carry)], alive[: self.state_leaves], strict=True)
+        pairs += zip([*leaves(y), *leaves(carry)], alive[: self._states + len(leaves(carry))], strict=True)
         live = [(out, cot) for out, cot in pairs if cot is not None and out.requires_grad]
         inside = [*inner, *problem.field.take_times()]
         check_known([out for out, _ in live], {id(leaf) for leaf in inside}, sequence)
@@ -274,7 +300,7 @@ class _Replayed(torch.autograd.Function):
         tensors = ctx.saved_tensors
         with hooks_at_rest(session.inputs):
             if torch.is_grad_enabled():
-                return None, *session.differentiable(tensors, cotangents)
+                return None, *session.recorded().differentiable(tensors, cotangents)
             return None, *session.backward(cotangents)
 
 

@@ -16,7 +16,7 @@ from torchdyn_core.layout import Layout, PerSample, Segments
 from torchdyn_core.loop.body import Cursor, fresh, rebuild_cache, try_step
 from torchdyn_core.loop.problem import Jumps, Problem, Record
 from torchdyn_core.loop.transition import observe, replay
-from torchdyn_core.scalars import Flag, Scalar, negate
+from torchdyn_core.scalars import Flag, Scalar
 from torchdyn_core.solver import Solver
 from torchdyn_core.tree import Tree, leaves, tree_map
 

@@ -42,7 +42,7 @@ class Captured:
         self._engines: list[Engine] = []
         self._lock = threading.RLock()
 
-    def engine(self, shapes: Shapes, flat: Sequence[Any], rows: int) -> Engine:
+    def engine(self, shapes: Shapes, inputs: Inputs, flat: Sequence[Any], rows: int) -> Engine:
         """The engine for these inputs: the first one that admits their sizes."""
         with self._lock:
             for engine in self._engines:
@@ -51,7 +51,7 @@ class Captured:
             signature = self.signature
             if self._engines:  # what the symbols were assumed to be does not hold for these: sizes are constants
                 signature = Signature([[False] * len(axes) for axes in signature.moving], signature.sizes)
-            self._engines.append(Engine(self.graph, signature, shapes, flat))
+            self._engines.append(Engine(self.graph, signature, shapes, inputs, flat))
             return self._engines[-1]
 
 

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from torchdyn_core.adjoint.base import Inputs, autocast_state, find, gather_inputs, refuse_forward_mode
+from torchdyn_core.adjoint.base import autocast_state
+from torchdyn_core.compiled.cotangents import Nodes, TimeGradients, filled
 from torchdyn_core.compiled.engine import leaf_of, pick, put
-from torchdyn_core.compiled.gradient import Backward, Wanted
-from torchdyn_core.compiled.reports import Reading
-from torchdyn_core.compiled.run import Chunk, Run, Session, capacity, run, trajectory
+from torchdyn_core.compiled.gradient import Wanted
+from torchdyn_core.compiled.run import Chunk, Run, Session, run, trajectory
+from torchdyn_core.compiled.second import differentiable
 from torchdyn_core.errors import GradientError
 from torchdyn_core.loop.problem import Outputs, Trajectory
-from torchdyn_core.loop.transition import ends_shifted, saved
+from torchdyn_core.loop.transition import saved
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["solved"]
@@ -33,8 +34,7 @@ def solved(session: Session) -> Trajectory:
     if torch.is_grad_enabled() and any(t.requires_grad for t in outer):
         replay = _Replay(session, places)
         flat = _Compiled.apply(replay, *outer)  # type: ignore[no-untyped-call]
-        result, spec = replay.result, replay.spec
-        replay.forget()
+        result, spec = replay.finish(), replay.spec
     else:
         result = run(session, states=False)
         parts, spec = flatten(_outputs(session, result))
@@ -57,11 +57,16 @@ def _outputs(session: Session, result: Run) -> Outputs:
     steps = dense = None
     if result.chunks and (problem.dense or problem.record_steps):
         steps = unflatten(
-            [torch.cat([part, last]) for part, last in zip(_behind(result.chunks), cursor_end(result, engine), strict=True)],
+            [
+                torch.cat([part, last])
+                for part, last in zip(_behind(result.chunks), cursor_end(result, engine), strict=True)
+            ],
             spec,
         )
     if result.chunks and problem.dense:
-        dense = put([torch.cat(parts) for parts in zip(*(c.dense for c in result.chunks), strict=True)], engine.dense_place)
+        dense = put(
+            [torch.cat(parts) for parts in zip(*(c.dense for c in result.chunks), strict=True)], engine.dense_place
+        )
     return Outputs(cursor.y, cursor.state.carry, interior, put(result.integral, engine.integral_place), steps, dense)
 
 
@@ -81,81 +86,155 @@ class _Replay:
     def __init__(self, session: Session, places: list[int]) -> None:
         self.session, self.places = session, places
         self.context = autocast_state(session.problem.layout.device)
-        self.result: Any = None
         self.spec: Any = None
+        self._forward: Run | None = None
         constant = [t for i, t in enumerate(session.environment) if i not in places and not t.is_inference()]
         self._constants = [(t, t._version) for t in constant]
 
     def forward(self) -> tuple[Tensor, ...]:
         """Run the loop; the flat differentiable outputs."""
-        self.result = run(self.session, states=True)
-        flat, self.spec = flatten(_outputs(self.session, self.result))
-        self.chunks, self.stats = self.result.chunks, self.result.stats
+        self._forward = result = run(self.session, states=True)
+        self.chunks, self.stats, self.reports = result.chunks, result.stats, result.reports
+        self.integral = [leaf.detach() for leaf in result.integral]
+        flat, self.spec = flatten(_outputs(self.session, result))
         return tuple(flat)
 
-    def forget(self) -> None:
-        """Let go of the outputs, which lead back here."""
-        self.reports, self.result = self.result.reports, None
+    def finish(self) -> Run:
+        """The run; its outputs lead back here, and so are not kept."""
+        result, self._forward = self._forward, None
+        assert result is not None
+        return result
 
     def backward(self, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Gradients of times, first state and carry, and of what the field reads."""
         if any(t._version != version for t, version in self._constants):
             raise GradientError(
-                "the field has changed since it was solved: a buffer or a closed-over tensor was written to. Its gradient "
-                "would be that of another field; wanted backward() before such changes"
+                "the field has changed since it was solved: a buffer or a closed-over tensor was written to. Its "
+                "gradient would be that of another field; wanted backward() before such changes"
             )
-        session, problem, engine = self.session, self.session.problem, self.session.engine
+        problem, engine = self.session.problem, self.session.engine
         total: Outputs = unflatten(list(cotangents), self.spec)
         y_bar, carry_bar, interior, integral, steps, dense = (_flat(part) for part in total)
-        environment = [t.detach() for t in session.environment]
-        sums = [torch.zeros_like(environment[i]) for i in self.places]
-        y_bar = _filled(y_bar, self.chunks[-1].end if self.chunks else leaves(problem.y0))
-        carry_bar = _filled(carry_bar, self.chunks[-1].buffers.carry if self.chunks else [], row=True)
-        times = _TimeGradients(session) if problem.ts.requires_grad else None
-        reached = [False] * len(self.places)
-        row = sum(chunk.rows for chunk in self.chunks)
+        environment = [t.detach() for t in self.session.environment]
+        sums = _Sums([torch.zeros_like(environment[i]) for i in self.places])
+        like = self.chunks[-1] if self.chunks else None
+        y_bar = filled(y_bar, leaves(problem.y0) if like is None else like.end)
+        carry_bar = filled(carry_bar, [] if like is None else like.carry)
+        integral_bar = filled(integral, self.integral) if any(c is not None for c in integral) else []
+        times = TimeGradients(self.session, self.chunks) if problem.ts.requires_grad else None
+        step = sum(chunk.rows for chunk in self.chunks)
         report = sum(len(c.reading.report) for c in self.chunks if c.reading is not None)
         for chunk in reversed(self.chunks):
-            row -= chunk.rows
-            nodes = _Nodes(chunk, engine)
-            if chunk.reading is not None and any(c is not None for c in interior):
+            step -= chunk.rows
+            nodes, rows = Nodes(chunk), slice(step, step + chunk.rows)
+            if chunk.reading is not None:
                 report -= len(chunk.reading.report)
-                span = slice(report, report + len(chunk.reading.report))
-                nodes.add_reports(self.reports, chunk, [None if c is None else c[span] for c in interior], times)
-            nodes.add_steps([None if c is None else c[row : row + chunk.rows] for c in steps])
-            nodes.add_dense([None if c is None else c[row : row + chunk.rows] for c in dense])
-            y_bar = nodes.at_the_end(y_bar)
-            y_bar, carry_bar = self._chunk(chunk, nodes, y_bar, carry_bar, integral, sums, times, environment, reached)
+                if any(c is not None for c in interior):
+                    here = slice(report, report + len(chunk.reading.report))
+                    nodes.add_reports(self.reports, [None if c is None else c[here] for c in interior], times)
+            nodes.add_steps([None if c is None else c[rows] for c in steps])
+            nodes.add_dense([None if c is None else c[rows] for c in dense])
+            bars = nodes.at_the_end(y_bar), carry_bar, integral_bar
+            y_bar, carry_bar, time_bars = self._undo(chunk, nodes, bars, sums, environment, times is not None)
+            if times is not None:
+                times.add_steps(step, time_bars)
         fresh = problem.resume is None or problem.resume.control is None
         if fresh and carry_bar:
-            y_bar = self._through_first_carry(y_bar, carry_bar, sums, reached, environment)
+            y_bar = self._through_first_carry(y_bar, carry_bar, sums, environment)
         head = [None if times is None else times.total, *y_bar, *([] if fresh else carry_bar)]
-        return [*head, *(g if used else None for g, used in zip(sums, reached, strict=True))]
+        return [*head, *sums.found()]
 
-    def _chunk(
-        self, chunk: Chunk, nodes: _Nodes, y_bar: list[Tensor], carry_bar: list[Tensor], integral: list[Tensor | None],
-        sums: list[Tensor], times: _TimeGradients | None, environment: list[Tensor], reached: list[bool],
-    ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-        """Undo the steps of one chunk."""
-        session, engine, stats = self.session, self.session.engine, self.stats
-        has_integral = any(c is not None for c in integral)
-        wanted = Wanted(tuple(self.places), times is not None, bool(nodes.y), bool(nodes.dense), has_integral)
-        rows = capacity(session.problem)
+    def _undo(
+        self, chunk: Chunk, nodes: Nodes, bars: tuple[list[Tensor], list[Tensor], list[Tensor]], sums: _Sums,
+        environment: list[Tensor], timed: bool,
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:  # fmt: skip
+        """Cotangents of a chunk's first state and carry, and of its steps' times."""
+        session, engine, buffers = self.session, self.session.engine, chunk.buffers
+        y_bar, carry_bar, integral_bar = bars
+        node_y, node_dense = nodes.y, nodes.dense
+        wanted = Wanted(tuple(self.places), timed, bool(node_y), bool(node_dense), bool(integral_bar))
         with self.context():
-            loop = engine.backward(wanted, rows)
-        integral_bar = _filled(integral, engine.integral_of(engine.values(session.flat, rows))) if has_integral else []
-        time_bars = [torch.zeros_like(chunk.buffers.times)] if times is not None else []
-        left = [torch.tensor(chunk.rows)]
-        buffers = chunk.buffers
-        y_bar, carry_bar = loop(
-            left, y_bar, carry_bar, sums, time_bars, [buffers.times], buffers.y, buffers.carry, nodes.y, nodes.dense,
-            integral_bar, session.inputs, environment,
+            undo = engine.backward(wanted, buffers.times.shape[0])
+        time_bars = torch.zeros_like(buffers.times) if timed else buffers.times
+        y_bar, carry_bar = undo(
+            [torch.tensor(chunk.rows)], y_bar, carry_bar, sums.totals, [time_bars] if timed else [], [buffers.times],
+            buffers.y, buffers.carry, node_y, node_dense, integral_bar, session.inputs, environment,
         )  # fmt: skip
         session.entries += 1
-        stats.replayed += chunk.rows
-        stats.backward_evaluations += chunk.rows * engine.costs.replay
-        for place, used in enumerate(loop.reached):
-            reached[place] = reached[place] or used
-        if times is not None:
-            times.add(chunk, time_bars[0])
-        return y_bar, carry_bar
+        self.stats.replayed += chunk.rows
+        self.stats.backward_evaluations += chunk.rows * engine.costs.replay
+        sums.mark(undo.reached)
+        time_bars = time_bars[: chunk.rows]
+        return y_bar, carry_bar, time_bars if nodes.times is None else time_bars + nodes.times
+
+    def _through_first_carry(
+        self, y_bar: list[Tensor], carry_bar: list[Tensor], sums: _Sums, environment: list[Tensor]
+    ) -> list[Tensor]:
+        """Cotangents of the first carry, passed on to what it was made of; returns those of the first state."""
+        engine = self.session.engine
+        with torch.enable_grad():
+            inputs = [leaf_of(t) for t in self.session.inputs]
+            own = [leaf_of(t) if i in self.places else t for i, t in enumerate(environment)]
+            carry = pick(engine.graph(engine.start, inputs, [], own), engine.place.state.carry)
+            pairs = [(c, bar) for c, bar in zip(carry, carry_bar, strict=True) if c.requires_grad]
+            states = pick(inputs, engine.y0_place)
+            found = torch.autograd.grad(
+                [c for c, _ in pairs], [*states, *(own[i] for i in self.places)], [bar for _, bar in pairs],
+                allow_unused=True,
+            )  # fmt: skip
+        sums.add(found[len(states) :])
+        return [bar if g is None else bar + g for bar, g in zip(y_bar, found, strict=False)]
+
+
+class _Sums:
+    """Gradients of what every step sees, summed; those that no step reached are None."""
+
+    def __init__(self, totals: list[Tensor]) -> None:
+        self.totals, self._reached = totals, [False] * len(totals)
+
+    def mark(self, reached: Sequence[bool]) -> None:
+        """Some were added to by a kernel."""
+        self._reached = [a or b for a, b in zip(self._reached, reached, strict=True)]
+
+    def add(self, grads: Sequence[Tensor | None]) -> None:
+        """Add where there is something."""
+        self.mark([grad is not None for grad in grads])
+        for total, grad in zip(self.totals, grads, strict=True):
+            if grad is not None:
+                total += grad
+
+    def found(self) -> list[Tensor | None]:
+        """The sums."""
+        return [total if used else None for total, used in zip(self.totals, self._reached, strict=True)]
+
+
+class _Compiled(torch.autograd.Function):
+    """Autograd's view of a compiled solve."""
+
+    @staticmethod
+    def forward(replay: _Replay, *tensors: Tensor) -> tuple[Any, ...]:
+        return replay.forward()
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.replay = inputs[0]  # type: ignore[attr-defined]
+        ctx.save_for_backward(*inputs[1:])  # their versions are checked: a weight changed in place raises
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        replay: _Replay = ctx.replay
+        tensors = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            environment = [replay.session.environment[i] for i in replay.places]
+            with replay.context():
+                grads = differentiable(
+                    replay.session, replay.chunks, replay.spec, environment, tensors, cotangents
+                )
+            return None, *grads
+        return None, *replay.backward(cotangents)
+
+
+def _flat(tree: Tree) -> list[Tensor | None]:
+    """Leaves of a tree of cotangents, None among them."""
+    return [] if tree is None else flatten(tree)[0]

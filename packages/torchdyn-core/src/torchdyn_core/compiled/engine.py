@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torchdyn_core.compiled.body import Shapes
+from torchdyn_core.compiled.body import Inputs, Shapes
 from torchdyn_core.compiled.kernel import Kernel, Shadows, concrete, loop
 from torchdyn_core.compiled.marks import Piece, cut, mark, marked
 from torchdyn_core.errors import IncompatibleError
 from torchdyn_core.loop.body import Cursor
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
+
+if TYPE_CHECKING:
+    from torchdyn_core.compiled.gradient import Backward, Wanted
 
 __all__ = ["Buffers", "Counters", "Engine", "Plan", "Signature", "pick", "put"]
 
@@ -71,18 +74,22 @@ class Engine:
         captured: The graph, with marks.
         signature: Its inputs.
         shapes: The structure of what the solve carries.
+        inputs: The solve's own inputs.
         flat: The inputs of the captured graph at the first call.
     """
 
-    def __init__(self, captured: fx.GraphModule, signature: Signature, shapes: Shapes, flat: Sequence[Any]) -> None:
+    def __init__(
+        self, captured: fx.GraphModule, signature: Signature, shapes: Shapes, inputs: Inputs, flat: Sequence[Any]
+    ) -> None:
         self._captured, self._sizes = captured, signature.sizes
         self.costs = shapes.costs
         self.place: Cursor = _places(shapes.cursor)
         self.integral_place, self.dense_place = _places(shapes.integral), _places(shapes.dense)
+        self.y0_place = _places(inputs).y0
         self.width = len(leaves(shapes.cursor))
         self.names = {name: marked(captured, name) for name in _MARKS}
         self.own = _own_inputs(captured, self.names["in"])
-        pieces = [self._begin, self._step, self._cache, self.replay]
+        pieces = [self.start, self._step, self._cache, self.replay]
         needed = {index for piece in pieces for index in piece.environment}
         needed |= {self._sizes[index][0] for index in needed if index in self._sizes}
         self.environment = sorted(needed - self._sizes.keys() - set(self.own))
@@ -97,6 +104,7 @@ class Engine:
         ]  # fmt: skip
         self.moves = any(any(axes) for axes in signature.moving)
         self._forwards: dict[Plan, Kernel] = {}
+        self._backwards: dict[Any, Any] = {}
 
     def admits(self, flat: Sequence[Any], rows: int) -> bool:
         """Whether what the kernels built so far assume of sizes holds for these inputs."""
@@ -110,7 +118,8 @@ class Engine:
         return found | {self.rows.node.expr: rows}
 
     @cached_property
-    def _begin(self) -> Piece:
+    def start(self) -> Piece:
+        """The first cursor, from the inputs."""
         return cut(self._captured, self.names["in"], self.names["begin"])
 
     @cached_property
@@ -154,7 +163,7 @@ class Engine:
     @cached_property
     def begin(self) -> Kernel:
         """The first cursor, from inputs and environment."""
-        return self._straight(self._begin, [])
+        return self._straight(self.start, [])
 
     @cached_property
     def renew(self) -> Kernel:
@@ -173,7 +182,7 @@ class Engine:
     def cursor(self) -> list[Tensor]:
         """Shadows of a cursor's leaves."""
         with torch.no_grad(), self.shadows.mode:
-            made = self._detached(self._begin, self.inputs, [], self.surroundings)
+            made = self._detached(self.start, self.inputs, [], self.surroundings)
             return [leaf.clone() for leaf in made]
 
     @cached_property
@@ -252,6 +261,14 @@ class Engine:
             self._forwards[plan] = self._build_forward(plan, capacity)
         return self._forwards[plan]
 
+    def backward(self, wanted: Wanted, capacity: int) -> Backward:
+        """The backward loop for one set of things that are wanted."""
+        from torchdyn_core.compiled.gradient import Backward  # it is built over an engine
+
+        if wanted not in self._backwards:
+            self._backwards[wanted] = Backward(self, wanted, capacity)
+        return self._backwards[wanted]
+
     def _build_forward(self, plan: Plan, capacity: int) -> Kernel:
         place, width, seen = self.place, self.width, len(self.integral)
         with self.shadows.mode, torch.no_grad():
@@ -290,12 +307,8 @@ class Engine:
             go = cursor[place.active].any() & (counters.tried < limit) & ~halt.any()
             return go & (counters.rows < room[0].shape[0]) if plan.states else go
 
-        def run(*tensors: Tensor) -> Sequence[Tensor]:
-            own = sum(carried)
-            written = range(1, 1 + len(buffers))
-            return loop(condition, step, [leaf.clone() for leaf in tensors[:own]], tensors[own:], written)
-
-        return Kernel(run, self.shadows, [*start, limit, *buffers, *self.inputs, *self.surroundings])
+        others = [limit, *buffers, *self.inputs, *self.surroundings]
+        return loop(condition, step, self.shadows, start, others, range(1, 1 + len(buffers)))
 
 
 class Splitter:

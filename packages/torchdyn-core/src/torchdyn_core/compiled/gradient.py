@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.compiled.engine import Engine, Splitter, leaf_of, pick, pick_indices
-from torchdyn_core.compiled.kernel import Kernel, loop
+from torchdyn_core.compiled.kernel import loop
 
 __all__ = ["Backward", "Wanted"]
 
@@ -50,10 +50,10 @@ class Backward:
         self._states, self._carries = len(pick_indices(place.y)), len(pick_indices(place.state.carry))
         with engine.shadows.mode, torch.no_grad():
             arguments = self._arguments(engine.rows if engine.moves else capacity)
-        lengths = [len(part) for part in arguments]
-        self._split = Splitter(*lengths)
-        self._lengths = lengths
-        self._kernel = Kernel(self._run, engine.shadows, [leaf for part in arguments for leaf in part])
+        self._split = Splitter(*(len(part) for part in arguments))
+        carried, others = ([leaf for part in parts for leaf in part] for parts in (arguments[:3], arguments[3:]))
+        written = range(len(arguments[3]) + len(arguments[4]))
+        self._kernel = loop(lambda left, *_: left > 0, self._step, engine.shadows, carried, others, written)
 
     def __call__(self, *parts: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Cotangents of the first state and of the first carry."""
@@ -80,12 +80,6 @@ class Backward:
             [leaf.clone() for leaf in engine.integral] if wanted.integral else [],
             engine.inputs, engine.surroundings,
         ]  # fmt: skip
-
-    def _run(self, *tensors: Tensor) -> Sequence[Tensor]:
-        own = sum(self._lengths[:3])
-        written = range(self._lengths[3] + self._lengths[4])
-        carried = [leaf.clone() for leaf in tensors[:own]]
-        return loop(lambda left, *_: left > 0, self._step, carried, tensors[own:], written)
 
     def _step(self, *tensors: Tensor) -> list[Tensor]:
         (left,), y_bar, carry_bar, sums, time_bars, times, ys, carries, nodes, dense, integral, inputs, environment = (
@@ -132,5 +126,7 @@ class Backward:
         result: list[Any] = [torch.zeros_like(t) if g is None else g for t, g in zip([*y, *carry], states, strict=True)]
         result += reached
         if wanted.times:
-            result.append(torch.stack([torch.zeros_like(t) if g is None else g for t, g in zip((t0, t1), at, strict=True)]))
+            result.append(
+                torch.stack([torch.zeros_like(t) if g is None else g for t, g in zip((t0, t1), at, strict=True)])
+            )
         return result

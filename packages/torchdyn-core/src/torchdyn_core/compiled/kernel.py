@@ -87,23 +87,30 @@ class Kernel:
 
 
 def loop(
-    condition: Callable[..., Tensor], step: Callable[..., Sequence[Tensor]], carried: Sequence[Tensor],
-    others: Sequence[Tensor], written: Sequence[int],
-) -> Sequence[Tensor]:  # fmt: skip
-    """A `while` loop inside of a kernel.
+    condition: Callable[..., Tensor], step: Callable[..., Sequence[Tensor]], shadows: Shadows,
+    carried: Sequence[Tensor], others: Sequence[Tensor], written: Sequence[int],
+) -> Kernel:  # fmt: skip
+    """A kernel that is a `while` loop: it takes the carried tensors and the others, and returns the carried ones.
 
     Arguments:
         condition: Of the carried tensors and the others: whether to go on.
-        step: The next carried tensors.
-        carried: The first ones.
-        others: What the step reads; none shares its storage with anything carried.
+        step: The next carried tensors, with storage of their own.
+        shadows: The mode that the tensors belong to.
+        carried: Shadows of what is carried.
+        others: Shadows of what the step reads; none shares its storage with anything carried.
         written: Which of the others, by position, the step writes to in place: these cost no copy.
     """
     places = ",".join(str(len(carried) + index) for index in written)
     options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
+    inputs = [*carried, *others]
+    with torch.no_grad(), shadows.mode:
+        # traced before they enter the loop, which hides autograd from what is traced within
+        test = make_fx(condition)(*inputs)
+        body = make_fx(lambda *tensors: tuple(step(*tensors)))(*inputs)
 
-    def body(*tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(step(*tensors))  # a list would count as one output
+    def run(*tensors: Tensor) -> Sequence[Tensor]:
+        start, rest = tensors[: len(carried)], tensors[len(carried) :]
+        result: Sequence[Tensor] = while_loop_op(test, body, tuple(t.clone() for t in start), rest, **options)
+        return result
 
-    result: Sequence[Tensor] = while_loop_op(condition, body, tuple(carried), tuple(others), **options)
-    return result
+    return Kernel(run, shadows, inputs)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchdyn_core.compiled.engine import Buffers, Engine, put
 from torchdyn_core.loop.problem import Problem, Rows
 from torchdyn_core.loop.transition import reported
-from torchdyn_core.tree import Tree, tree_map, unflatten
+from torchdyn_core.tree import Tree, unflatten
 from torchdyn_core.tree import flatten as flat
 
 __all__ = ["Reading", "Reports"]
@@ -43,6 +43,7 @@ class Reports:
     def __init__(self, problem: Problem, engine: Engine) -> None:
         self._problem, self._engine, layout = problem, engine, problem.layout
         self._count = problem.ts.shape[0] - 2
+        self.dense_like: list[tuple[tuple[int, ...], torch.dtype]] = []
         ts = problem.ts.detach()[1:-1]
         self.rows: list[Rows] = []
         if layout.shared:
@@ -81,12 +82,16 @@ class Reports:
             return None
         report = report + 1
         step = torch.searchsorted(ends, self._directed)
-        step = torch.where(self._directed <= self._start[:, None], torch.searchsorted(ends, self._directed, right=True), step)
+        step = torch.where(
+            self._directed <= self._start[:, None], torch.searchsorted(ends, self._directed, right=True), step
+        )
         step = step[row, report - 1]
         self.rows.append(Rows(0, 0, report, row, self._sample[row]))
         return Reading(report, step, row, self._sample[row])
 
-    def gathered(self, reading: Reading, buffers: Buffers, end: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    def gathered(
+        self, reading: Reading, buffers: Buffers, end: list[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
         """For each report: its step's times and states at either end."""
         step, row, sample = reading.step, reading.row, reading.sample
         times = buffers.times[step] if sample is None else buffers.times[step, :, sample]
@@ -98,12 +103,21 @@ class Reports:
 
     def values(self, reading: Reading, buffers: Buffers, end: list[Tensor]) -> Tree:
         """The reported states."""
-        step, row = reading.step, reading.row
-        place = (step,) if row is None else (step, row)
-        t0, t1, y0, y1 = self.gathered(reading, buffers, end)
+        place = (reading.step,) if reading.row is None else (reading.step, reading.row)
+        dense = [part[place] for part in buffers.dense]
+        return self.interpolated(self.times(reading), *self.gathered(reading, buffers, end), dense)
+
+    def times(self, reading: Reading) -> Tensor:
+        """Their times."""
         ts = self._problem.ts.detach()
-        times = ts[reading.report] if reading.sample is None else ts[reading.report, reading.sample]
-        return self.interpolated(times, t0, t1, y0, y1, [part[place] for part in buffers.dense])
+        return ts[reading.report] if reading.sample is None else ts[reading.report, reading.sample]
+
+    def no_dense(self, count: int) -> list[Tensor]:
+        """Zeros for dense output: what an interpolation that is linear in it is differentiated at."""
+        axes = 1 if self._problem.layout.shared else 2
+        lead = (count,)
+        return [torch.zeros((*lead, *shape[axes - 1 :]), dtype=dtype, device=self._directed.device)
+                for shape, dtype in self.dense_like]  # fmt: skip
 
     def interpolated(
         self, times: Tensor, t0: Tensor, t1: Tensor, y0: list[Tensor], y1: list[Tensor], dense: list[Tensor]

@@ -15,17 +15,17 @@ from torchdyn_core.compiled.capture import capture
 from torchdyn_core.compiled.engine import Buffers, Counters, Engine, Plan, Splitter, pick, put
 from torchdyn_core.compiled.reports import Reading, Reports
 from torchdyn_core.layout import Segments
-from torchdyn_core.loop.body import resumed
+from torchdyn_core.loop.body import resumed, where_flag
 from torchdyn_core.loop.eager import failures
 from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
 from torchdyn_core.loop.progress import Progress
-from torchdyn_core.loop.transition import seen_field
+from torchdyn_core.loop.transition import ends_shifted, seen_field
 from torchdyn_core.solution import Stats, Status
 from torchdyn_core.tree import Tree, leaves, tree_map
 
-__all__ = ["Chunk", "Run", "Session", "enter"]
+__all__ = ["Chunk", "Run", "Session", "capacity", "enter", "records", "run", "trajectory"]
 
-_CHUNK = 64 * 2**20  # bytes of buffers that one entry into the loop may fill
+_ROOM = 64 * 2**20  # bytes of buffers that one entry into the loop may fill
 _FEWEST, _MOST = 8, 4096  # rows of a buffer
 
 
@@ -61,17 +61,23 @@ class Chunk(NamedTuple):
 
     Arguments:
         rows: How many were accepted.
-        buffers: Their times, first states and carries.
+        buffers: Their times, first states and carries, with room behind them.
+        used: The same without it.
         end: Leaves of the state behind the last one.
+        carry: Leaves of the carry there.
         reading: Which reports were read off them.
         dense: Their dense output, where a backward pass or the solution itself will ask for it.
+        dense_shapes: Shapes of one step's dense output.
     """
 
     rows: int
     buffers: Buffers
+    used: Buffers
     end: list[Tensor]
+    carry: list[Tensor]
     reading: Reading | None
     dense: list[Tensor]
+    dense_shapes: list[tuple[int, ...]]
 
 
 @dataclass(eq=False)
@@ -111,14 +117,14 @@ def enter(problem: Problem) -> Session:
     )  # fmt: skip
     captured, shapes, flat = capture(task, inputs)
     rows = capacity(problem)
-    return Session(problem, captured.engine(shapes, flat, rows), flat)
+    return Session(problem, captured.engine(shapes, inputs, flat, rows), flat)
 
 
 def capacity(problem: Problem) -> int:
     """Rows of a buffer: as many as fit, and no more than there may be steps."""
     stages = 8 if problem.ts.shape[0] > 2 or problem.dense else 1
     size = stages * sum(leaf.nbytes for leaf in leaves(problem.y0)) + 1
-    return int(min(max(_CHUNK // size, _FEWEST), _MOST))
+    return int(min(max(_ROOM // size, _FEWEST), _MOST))
 
 
 def run(session: Session, *, states: bool) -> Run:
@@ -160,7 +166,9 @@ def run(session: Session, *, states: bool) -> Run:
             progress.update(_scalar(cursor[engine.place.t]), tried)
         if going:
             over = torch.full_like(active, Status.MAX_STEPS, dtype=torch.int64)
-            result.status = torch.where(active, over, torch.as_tensor(result.status)) if active.dim() else Status.MAX_STEPS
+            result.status = (
+                torch.where(active, over, torch.as_tensor(result.status)) if active.dim() else Status.MAX_STEPS
+            )
     result.cursor, result.integral = cursor, list(integral)
     stats, costs = result.stats, engine.costs
     stats.steps = tried
@@ -174,9 +182,9 @@ def trajectory(session: Session, result: Run, outputs: Outputs) -> Trajectory:
     engine, problem = session.engine, session.problem
     cursor = put(result.cursor, engine.place)
     control = type(cursor.control)(*(_scalar(part) for part in cursor.control))
-    records = _records(session, result) if problem.dense or problem.record_steps else []
+    steps = records(session, result.chunks) if problem.dense or problem.record_steps else []
     return Trajectory(
-        outputs, _scalar(cursor.t), control, result.reports.reached, result.reports.rows, records,
+        outputs, _scalar(cursor.t), control, result.reports.reached, result.reports.rows, steps,
         result.status, result.stats,
     )  # fmt: skip
 
@@ -209,16 +217,19 @@ def _take(
     """Take down the steps of one entry."""
     engine, problem = session.engine, session.problem
     end = pick(cursor, engine.place.y)
-    buffers = Buffers(buffers.times[:count], *([part[:count] for part in parts] for parts in buffers[1:]))
+    used = Buffers(buffers.times[:count], *([part[:count] for part in parts] for parts in buffers[1:]))
     reading = None
     if result.reports:
-        reading = result.reports.read(buffers)
+        result.reports.dense_like = [(tuple(part.shape[1:]), part.dtype) for part in used.dense]
+        reading = result.reports.read(used)
         if reading is not None:
-            result.interior.append(result.reports.values(reading, buffers, end))
+            result.interior.append(result.reports.values(reading, used, end))
     if keeps:
         wanted = problem.dense or (reading is not None and problem.ts.requires_grad)
-        dense = buffers.dense if wanted else []
-        result.chunks.append(Chunk(count, buffers._replace(dense=[]), end, reading, dense))
+        dense, shapes = used.dense if wanted else [], [tuple(part.shape[1:]) for part in used.dense]
+        buffers, used = buffers._replace(dense=[]), used._replace(dense=[])
+        carry = pick(cursor, engine.place.state.carry)
+        result.chunks.append(Chunk(count, buffers, used, end, carry, reading, dense, shapes))
 
 
 def _between(
@@ -264,25 +275,17 @@ def _scalar(value: Tensor) -> Any:
     return value if value.dim() else value.item()
 
 
-def _records(session: Session, result: Run) -> list[Record]:
+def records(session: Session, chunks: list[Chunk]) -> list[Record]:
     """The accepted steps, as the eager loop records them."""
     problem = session.problem
     layout, jumps, span = problem.layout, problem.jumps, problem.span
-    records = []
+    made: list[Record] = []
     shifted = layout.flag(True)
-    for chunk in result.chunks:
-        times = chunk.buffers.times
+    for chunk in chunks:
+        times = chunk.used.times
         for t0, t1 in times.tolist() if layout.shared else times:
-            accepted = t1 != t0 if not layout.shared else True
-            jump1 = jumps.holds(t1) & accepted
-            final = (t1 == span.end) & accepted
-            records.append(Record(t0, t1, accepted, shifted, jumps.holds(t0), jump1, final))
-            shifted = _after(problem, records[-1], shifted)
-    return records
-
-
-def _after(problem: Problem, record: Record, shifted: Any) -> Any:
-    from torchdyn_core.loop.body import where_flag
-    from torchdyn_core.loop.transition import ends_shifted
-
-    return where_flag(record.accepted, ends_shifted(problem, record), shifted)
+            accepted = True if layout.shared else t1 != t0
+            final = accepted & (t1 == span.end)
+            made.append(Record(t0, t1, accepted, shifted, jumps.holds(t0), accepted & jumps.holds(t1), final))
+            shifted = where_flag(accepted, ends_shifted(problem, made[-1]), shifted)
+    return made

@@ -1,13 +1,14 @@
 """Captures: graphs of a solve's body, guarded by Dynamo, and the engines that serve them.
 
-Dynamo traces the body once and guards everything that the trace has read: attributes, globals, closed-over values, modes,
-shapes, dtypes. What the field holds in tensors are inputs of the graph, handed over at every call. So whatever changes
-is either an input, or makes Dynamo trace again. The graph goes to a backend of ours, which does not run it: it hands graph
-and inputs over to the solve that asked.
+Dynamo traces the body once and guards everything that the trace has read: attributes, globals, closed-over values,
+modes, shapes, dtypes. What the field holds in tensors are inputs of the graph, handed over at every call. So whatever
+changes is either an input, or makes Dynamo trace again. The graph goes to a backend of ours, which does not run it: it
+hands graph and inputs over to the solve that asked.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import types
 import weakref
@@ -20,6 +21,7 @@ from torch import Tensor, fx
 from torchdyn_core.compiled.body import Inputs, Shapes, Task, body
 from torchdyn_core.compiled.engine import Engine, Signature
 from torchdyn_core.errors import warn_once
+from torchdyn_core.tree import leaves
 
 __all__ = ["Captured", "capture"]
 
@@ -63,7 +65,8 @@ def capture(task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ..
         inputs: Of the solve.
     """
     owners = [_owner(part) for part in (task.source, task.solver, task.controller, task.integral_loss)]
-    key = (*(id(owner) for owner in owners), task.layout, task.dense, inputs.jumps is None)
+    states = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves(inputs.y0))
+    key = (*(id(owner) for owner in owners), task.layout, task.dense, inputs.jumps is None, states)
     with _config(), torch.enable_grad():
         try:
             shapes, _ = _guarded(key, owners)(task, inputs)
@@ -82,6 +85,7 @@ def capture(task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ..
 
 _functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
 _lock = threading.RLock()
+_numbers = itertools.count()
 
 
 def _owner(part: object) -> object:
@@ -95,7 +99,9 @@ def _guarded(key: tuple[Any, ...], owners: Sequence[object]) -> Callable[..., An
     if made is None:
         with _lock:
             if key not in _functions:
-                own = types.FunctionType(body.__code__.replace(), body.__globals__, body.__name__)
+                # Dynamo keeps what it learns of sizes by name: one configuration is to know nothing of the others
+                code = body.__code__.replace(co_name=f"body_{next(_numbers)}")
+                own = types.FunctionType(code, body.__globals__, code.co_name)
                 _functions[key] = torch.compile(own, backend=_backend, fullgraph=True)
                 for owner in owners:
                     weakref.finalize(owner, _forget, key)
@@ -122,10 +128,11 @@ def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[.
 
 
 def _config() -> Any:
-    """How Dynamo is to trace: floats are constants that are guarded; a field may differentiate, not change itself."""
+    """How Dynamo is to trace: numbers are constants that are guarded; a field may differentiate, not change itself."""
     return torch._dynamo.config.patch(
-        specialize_float=True, trace_autograd_ops=True, side_effect_replay_policy="error", recompile_limit=LIMIT
-    )
+        specialize_float=True, specialize_int=True, trace_autograd_ops=True, side_effect_replay_policy="error",
+        recompile_limit=LIMIT,
+    )  # fmt: skip
 
 
 def _signature(graph: fx.GraphModule) -> Signature:

@@ -72,7 +72,7 @@ def _outputs(session: Session, result: Run) -> Outputs:
 
 def _behind(chunks: list[Chunk]) -> list[Tensor]:
     """First states of all steps but the first one: the states behind the others."""
-    return [torch.cat(parts)[1:] for parts in zip(*(chunk.buffers.y for chunk in chunks), strict=True)]
+    return [torch.cat(parts)[1:] for parts in zip(*(chunk.used.y for chunk in chunks), strict=True)]
 
 
 def cursor_end(result: Run, engine: Any) -> list[Tensor]:
@@ -112,7 +112,7 @@ class _Replay:
                 "the field has changed since it was solved: a buffer or a closed-over tensor was written to. Its "
                 "gradient would be that of another field; wanted backward() before such changes"
             )
-        problem, engine = self.session.problem, self.session.engine
+        problem = self.session.problem
         total: Outputs = unflatten(list(cotangents), self.spec)
         y_bar, carry_bar, interior, integral, steps, dense = (_flat(part) for part in total)
         environment = [t.detach() for t in self.session.environment]
@@ -228,9 +228,7 @@ class _Compiled(torch.autograd.Function):
         if torch.is_grad_enabled():
             environment = [replay.session.environment[i] for i in replay.places]
             with replay.context():
-                grads = differentiable(
-                    replay.session, replay.chunks, replay.spec, environment, tensors, cotangents
-                )
+                grads = differentiable(replay.session, replay.chunks, replay.spec, environment, tensors, cotangents)
             return None, *grads
         return None, *replay.backward(cotangents)
 

@@ -20,7 +20,7 @@ Maybe = Sequence[Tensor | None]
 
 
 class TimeGradients:
-    """Collects what flows to `ts`: reports have their own time; steps move with the first time, the last ends with `ts[-1]`.
+    """Collects what flows to `ts`: reports have times of their own, steps move with the first, the last one ends there.
 
     Arguments:
         session: The solve.

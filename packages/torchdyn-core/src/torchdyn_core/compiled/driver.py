@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.compiled import checkpointed, run
-from torchdyn_core.errors import IncompatibleError, warn_once
+from torchdyn_core.errors import IncompatibleError, TorchdynError, warn_once
 from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape
 from torchdyn_core.loop.problem import Problem, Trajectory
@@ -74,8 +74,15 @@ def _moves(problem: Problem) -> bool:
 
 def _reason(error: Exception) -> str:
     """One sentence, and the line of the user's code that it is about."""
+    inner = getattr(error, "inner_exception", None)  # Dynamo wraps what its backend raises
+    if isinstance(inner, Exception):
+        return _reason(inner)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    head = lines[0] if lines else type(error).__name__
+    head = (
+        lines[0]
+        if lines and isinstance(error, (TorchdynError, torch._dynamo.exc.TorchDynamoException))
+        else (f"{type(error).__name__}: {lines[0] if lines else ''}")
+    )
     explained = next((line.removeprefix("Explanation: ") for line in lines if line.startswith("Explanation: ")), "")
     frames = [line for line in lines if line.startswith("File ") and "torchdyn_core" not in line]
     where = f" ({frames[-1]})" if frames else ""

@@ -1,4 +1,4 @@
-"""The engine of one capture: kernels for the start, the loop, a new cache, and the gradient, built when first needed."""
+"""The engine of one capture: kernels for start, loop, new cache and gradient, each built when it is first needed."""
 
 from __future__ import annotations
 
@@ -337,9 +337,9 @@ class _Watch(TorchDispatchMode):
             raise IncompatibleError(f"the field draws random numbers while it is evaluated ({function})")
         for argument, value in zip(function._schema.arguments, args, strict=False):
             info = argument.alias_info
-            if info is not None and info.is_write and isinstance(value, Tensor):
-                if value.untyped_storage()._cdata in self._given:
-                    raise IncompatibleError(f"the field writes to what it reads while it is evaluated ({function})")
+            written = info is not None and info.is_write and isinstance(value, Tensor)
+            if written and value.untyped_storage()._cdata in self._given:
+                raise IncompatibleError(f"the field writes to what it reads while it is evaluated ({function})")
         return function(*args, **(kwargs or {}))
 
 

@@ -57,6 +57,9 @@ class Piece:
 def cut(captured: fx.GraphModule, given: Iterable[str], wanted: Iterable[str]) -> Piece:
     """Cut a piece out of a captured graph.
 
+    Nothing in front of its end is left out, needed or not: at this level a node may matter beyond its value (autograd's
+    modes, the levels of `torch.func`, `requires_grad_`). What is not needed goes when the piece is traced to kernels.
+
     Arguments:
         captured: The graph, with marks.
         given: Marks at which the piece begins.
@@ -69,7 +72,9 @@ def cut(captured: fx.GraphModule, given: Iterable[str], wanted: Iterable[str]) -
     for index, node in enumerate(own):
         values[node] = _placeholder(graph, f"environment_{index}")
     for node in captured.graph.nodes:
-        if node.op in ("placeholder", "output"):
+        if set(wanted) <= ends.keys():
+            break
+        if node.op == "placeholder":
             continue
         if node.target is mark:
             source, tag = node.args
@@ -78,7 +83,6 @@ def cut(captured: fx.GraphModule, given: Iterable[str], wanted: Iterable[str]) -
         else:
             values[node] = graph.node_copy(node, values.__getitem__)
     graph.output(tuple(ends[tag] for tag in wanted))
-    graph.eliminate_dead_code()
     environment = []
     for index, node in enumerate(own):
         if values[node].users:

@@ -23,7 +23,7 @@ DTYPE = torch.float64
 CONTROL: dict[str, StepController] = {"fixed": Fixed(steps=24), "adaptive": PID(rtol=1e-7, atol=1e-7)}
 
 
-class AdjointSuite(Suite[Adjoint]):
+class AdjointSuite(Suite[Adjoint], suite=True):
     """The gradients of `Direct`, for everything that a solve can depend on; what cannot be given raises.
 
     Attributes:

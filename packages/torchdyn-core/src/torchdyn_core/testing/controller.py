@@ -25,7 +25,7 @@ __all__ = ["ControllerSuite"]
 DTYPE = torch.float64
 
 
-class ControllerSuite(Suite[StepController]):
+class ControllerSuite(Suite[StepController], suite=True):
     """Arriving, in both directions; rows on their own; reports, jumps and resuming that change nothing.
 
     The controller is made for spans within [0, 2]; its tolerances, where it has any, are to be 1e-3 or less.

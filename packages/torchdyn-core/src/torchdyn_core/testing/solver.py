@@ -24,10 +24,11 @@ from torchdyn_core.tree import Tree, leaves, tree_map
 __all__ = ["SolverSuite"]
 
 DTYPE = torch.float64
+DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 STEPS = 24  # enough for every explicit method to be stable on the default problem
 
 
-class SolverSuite(Suite[Solver]):
+class SolverSuite(Suite[Solver], suite=True):
     """Order, error estimate, dense output, purity, dtypes, rows, trees, gradients: all that the contract asks.
 
     What the solver declares of itself decides which tests apply: `has_error_estimate`, `reversible`, `accepts`. A
@@ -130,7 +131,7 @@ class SolverSuite(Suite[Solver]):
         for a, b in zip(_parts(kept), _parts(rebuilt), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-14)
 
-    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32", "bfloat16"])
     def test_dtype_and_device_are_kept(self, dtype: torch.dtype) -> None:
         """State, error estimate and gradients have the dtype and device of the state that came in."""
         solver, problem = self.make(), self.problem()

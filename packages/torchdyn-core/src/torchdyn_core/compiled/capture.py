@@ -23,7 +23,9 @@ from torchdyn_core.compiled.engine import Engine, Signature
 from torchdyn_core.errors import warn_once
 from torchdyn_core.tree import leaves
 
-__all__ = ["Captured", "capture"]
+__all__ = ["Captured", "Key", "capture", "configuration"]
+
+Key = tuple[Any, ...]
 
 LIMIT = 32
 """Captures of one configuration; more mean that a value which the field reads changes with every solve."""
@@ -57,43 +59,49 @@ class Captured:
             return self._engines[-1]
 
 
-def capture(task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ...]]:
+def configuration(task: Task, inputs: Inputs) -> Key:
+    """What tells configurations apart: those of one key share a set of guarded graphs."""
+    states = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves(inputs.y0))
+    return (*(id(owner) for owner in _owners(task)), task.layout, task.dense, inputs.jumps is None, states)
+
+
+def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ...]]:
     """The captured graph that holds for a task now, captured if need be, and its inputs.
 
     Arguments:
+        key: The configuration.
         task: What to capture.
         inputs: Of the solve.
     """
-    owners = [_owner(part) for part in (task.source, task.solver, task.controller, task.integral_loss)]
-    states = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves(inputs.y0))
-    key = (*(id(owner) for owner in owners), task.layout, task.dense, inputs.jumps is None, states)
     with _config(), torch.enable_grad():
         try:
-            shapes, _ = _guarded(key, owners)(task, inputs)
+            shapes, _ = _guarded(key, task)(task, inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:
-            name = getattr(owners[0], "__qualname__", None) or getattr(owners[0], "co_qualname", "the field")
+            owner = _owners(task)[0]
+            name = getattr(owner, "__qualname__", None) or getattr(owner, "co_qualname", "the field")
             warn_once(
                 f"compile: {name} was captured {LIMIT} times, since a Python value that it reads changes with every "
                 "solve; wanted it as a tensor, through args= or as a buffer"
             )
             _forget(key)
-            shapes, _ = _guarded(key, owners)(task, inputs)
+            shapes, _ = _guarded(key, task)(task, inputs)
     captured, flat = _handed.found
     del _handed.found
     return captured, shapes, flat
 
 
-_functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
+def _owners(task: Task) -> list[object]:
+    """What captures are kept with: codes of functions, classes of the rest."""
+    parts = (task.source, task.solver, task.controller, task.integral_loss)
+    return [part.__code__ if isinstance(part, types.FunctionType) else type(part) for part in parts]
+
+
+_functions: dict[Key, Callable[..., Any]] = {}
 _lock = threading.RLock()
 _numbers = itertools.count()
 
 
-def _owner(part: object) -> object:
-    """What captures are kept with: the code of a function, else the class."""
-    return part.__code__ if isinstance(part, types.FunctionType) else type(part)
-
-
-def _guarded(key: tuple[Any, ...], owners: Sequence[object]) -> Callable[..., Any]:
+def _guarded(key: Key, task: Task) -> Callable[..., Any]:
     """The body under Dynamo's guards, with a code object of its own, since guards are kept with the code."""
     made = _functions.get(key)
     if made is None:
@@ -103,13 +111,13 @@ def _guarded(key: tuple[Any, ...], owners: Sequence[object]) -> Callable[..., An
                 code = body.__code__.replace(co_name=f"body_{next(_numbers)}")
                 own = types.FunctionType(code, body.__globals__, code.co_name)
                 _functions[key] = torch.compile(own, backend=_backend, fullgraph=True)
-                for owner in owners:
+                for owner in _owners(task):
                     weakref.finalize(owner, _forget, key)
             made = _functions[key]
     return made
 
 
-def _forget(key: tuple[Any, ...]) -> None:
+def _forget(key: Key) -> None:
     with _lock:
         _functions.pop(key, None)
 

@@ -15,6 +15,7 @@ from torchdyn_core.compiled.engine import leaf_of, pick, put
 from torchdyn_core.compiled.gradient import Wanted
 from torchdyn_core.compiled.run import Chunk, Run, Session, run, trajectory
 from torchdyn_core.compiled.second import differentiable
+from torchdyn_core.compiled.tape import Bounded, Kept, chunks_for
 from torchdyn_core.errors import GradientError
 from torchdyn_core.loop.problem import Outputs, Trajectory
 from torchdyn_core.loop.transition import saved
@@ -23,8 +24,13 @@ from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 __all__ = ["solved"]
 
 
-def solved(session: Session) -> Trajectory:
-    """Run a compiled solve, and tell autograd how to differentiate it."""
+def solved(session: Session, memory: int | None = None) -> Trajectory:
+    """Run a compiled solve, and tell autograd how to differentiate it.
+
+    Arguments:
+        session: The solve.
+        memory: Most states to keep; None keeps one for each step.
+    """
     problem, engine = session.problem, session.engine
     environment = session.environment
     places = [i for i in engine.differentiable if environment[i].requires_grad]
@@ -32,11 +38,11 @@ def solved(session: Session) -> Trajectory:
     own = [problem.ts, *leaves(problem.y0), *leaves(None if resume is None else resume.carry)]
     outer = [*own, *(environment[i] for i in places)]
     if torch.is_grad_enabled() and any(t.requires_grad for t in outer):
-        replay = _Replay(session, places)
+        replay = _Replay(session, places, chunks_for(session, memory))
         flat = _Compiled.apply(replay, *outer)  # type: ignore[no-untyped-call]
         result, spec = replay.finish(), replay.spec
     else:
-        result = run(session, states=False)
+        result = run(session)
         parts, spec = flatten(_outputs(session, result))
         flat = tuple(parts)
     outputs: Outputs = unflatten(flat, spec)
@@ -83,8 +89,8 @@ def cursor_end(result: Run, engine: Any) -> list[Tensor]:
 class _Replay:
     """One compiled solve between its forward and its backward passes."""
 
-    def __init__(self, session: Session, places: list[int]) -> None:
-        self.session, self.places = session, places
+    def __init__(self, session: Session, places: list[int], chunks: Kept | Bounded) -> None:
+        self.session, self.places, self.chunks = session, places, chunks
         self.context = autocast_state(session.problem.layout.device)
         self.spec: Any = None
         self._forward: Run | None = None
@@ -93,8 +99,12 @@ class _Replay:
 
     def forward(self) -> tuple[Tensor, ...]:
         """Run the loop; the flat differentiable outputs."""
-        self._forward = result = run(self.session, states=True)
-        self.chunks, self.stats, self.reports = result.chunks, result.stats, result.reports
+        chunks = self.chunks
+        most = {"most": chunks.rows} if isinstance(chunks, Bounded) else {}
+        self._forward = result = run(self.session, chunks.take, **most)
+        self.stats, self.reports = result.stats, result.reports
+        place = self.session.engine.place
+        self.last = [[leaf.detach() for leaf in pick(result.cursor, part)] for part in (place.y, place.state.carry)]
         self.integral = [leaf.detach() for leaf in result.integral]
         flat, self.spec = flatten(_outputs(self.session, result))
         return tuple(flat)
@@ -117,14 +127,13 @@ class _Replay:
         y_bar, carry_bar, interior, integral, steps, dense = (_flat(part) for part in total)
         environment = [t.detach() for t in self.session.environment]
         sums = _Sums([torch.zeros_like(environment[i]) for i in self.places])
-        like = self.chunks[-1] if self.chunks else None
-        y_bar = filled(y_bar, leaves(problem.y0) if like is None else like.end)
-        carry_bar = filled(carry_bar, [] if like is None else like.carry)
+        y_bar, carry_bar = (filled(bars, last) for bars, last in zip((y_bar, carry_bar), self.last, strict=True))
         integral_bar = filled(integral, self.integral) if any(c is not None for c in integral) else []
-        times = TimeGradients(self.session, self.chunks) if problem.ts.requires_grad else None
-        step = sum(chunk.rows for chunk in self.chunks)
-        report = sum(len(c.reading.report) for c in self.chunks if c.reading is not None)
-        for chunk in reversed(self.chunks):
+        taken = self.chunks.taken
+        times = TimeGradients(self.session, taken) if problem.ts.requires_grad else None
+        step = sum(chunk.rows for chunk in taken)
+        report = sum(len(chunk.reading.report) for chunk in taken if chunk.reading is not None)
+        for chunk in self.chunks.backwards():
             step -= chunk.rows
             nodes, rows = Nodes(chunk), slice(step, step + chunk.rows)
             if chunk.reading is not None:
@@ -228,7 +237,9 @@ class _Compiled(torch.autograd.Function):
         if torch.is_grad_enabled():
             environment = [replay.session.environment[i] for i in replay.places]
             with replay.context():
-                grads = differentiable(replay.session, replay.chunks, replay.spec, environment, tensors, cotangents)
+                grads = differentiable(
+                    replay.session, replay.chunks.taken, replay.spec, environment, tensors, cotangents
+                )
             return None, *grads
         return None, *replay.backward(cotangents)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.compiled import checkpointed, run
+from torchdyn_core.compiled.capture import configuration
 from torchdyn_core.errors import IncompatibleError, TorchdynError, warn_once
 from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape
@@ -17,6 +18,8 @@ from torchdyn_core.loop.problem import Problem, Trajectory
 __all__ = ["Compiled", "entries"]
 
 _count = threading.local()
+_refused: set[object] = set()
+"""Configurations that could not be compiled: they are not tried again, since that takes a second each time."""
 
 
 def entries() -> int:
@@ -50,18 +53,25 @@ class Compiled(Driver):
 
     def checkpointed(self, problem: Problem, memory: int | None) -> Trajectory | None:
         """A compiled solve with its compiled gradient."""
-        return self._attempt(problem) if _moves(problem) else None
+        return self._attempt(problem, memory) if _moves(problem) else None
 
-    def _attempt(self, problem: Problem) -> Trajectory | None:
+    def _attempt(self, problem: Problem, memory: int | None = None) -> Trajectory | None:
+        key = None
         try:
-            session = run.enter(problem)
-        except Exception as error:
+            task, inputs = run.laid_out(problem)
+            key = configuration(task, inputs)
+            if key in _refused and not self._require:
+                return None
+            session = run.enter(problem, key, task, inputs)
+            trajectory = checkpointed.solved(session, memory)
+        except Exception as error:  # whatever torch's compilers do not take, the eager loop does, or says what is wrong
             reason = _reason(error)
             if self._require:
                 raise IncompatibleError(f"compile='require': {reason}") from error
             warn_once(f"compile=True runs eagerly: {reason}")
+            if key is not None:
+                _refused.add(key)
             return None
-        trajectory = checkpointed.solved(session)
         _count.entries = entries() + session.entries
         return trajectory
 

@@ -103,8 +103,8 @@ class Engine:
             if flat[index].requires_grad and (flat[index].is_floating_point() or flat[index].is_complex())
         ]  # fmt: skip
         self.moves = any(any(axes) for axes in signature.moving)
-        self._forwards: dict[Plan, Kernel] = {}
-        self._backwards: dict[Any, Any] = {}
+        self._forwards: dict[tuple[Plan, int | None], Kernel] = {}
+        self._backwards: dict[tuple[Wanted, int | None], Backward] = {}
 
     def admits(self, flat: Sequence[Any], rows: int) -> bool:
         """Whether what the kernels built so far assume of sizes holds for these inputs."""
@@ -169,6 +169,15 @@ class Engine:
     def renew(self) -> Kernel:
         """The cursor with its cache made anew, from inputs, cursor and environment."""
         return self._straight(self._cache, self.cursor)
+
+    @cached_property
+    def again(self) -> Kernel:
+        """State and carry behind a step that is done again, from inputs, times, state, carry and environment."""
+        t, place = self.cursor[self.place.t], self.place
+        with self.shadows.mode, torch.no_grad():
+            given = [t.clone(), t.clone(), *(leaf.clone() for leaf in pick(self.cursor, (place.y, place.state.carry)))]
+        bare = cut(self._captured, self.names["in"] + self.names["from"], self.names["to"])
+        return self._straight(bare, given)
 
     def _straight(self, piece: Piece, given: list[Tensor]) -> Kernel:
         split = Splitter(len(self.inputs), len(given), len(self.surroundings))
@@ -257,17 +266,19 @@ class Engine:
         It goes on until all samples are there, a buffer is full, the limit is reached, a sample is wild or stuck, or
         a step ended at a jump behind which the cache has to be made anew.
         """
-        if plan not in self._forwards:
-            self._forwards[plan] = self._build_forward(plan, capacity)
-        return self._forwards[plan]
+        key = (plan, None if self.moves else capacity)
+        if key not in self._forwards:
+            self._forwards[key] = self._build_forward(plan, capacity)
+        return self._forwards[key]
 
     def backward(self, wanted: Wanted, capacity: int) -> Backward:
         """The backward loop for one set of things that are wanted."""
         from torchdyn_core.compiled.gradient import Backward  # it is built over an engine
 
-        if wanted not in self._backwards:
-            self._backwards[wanted] = Backward(self, wanted, capacity)
-        return self._backwards[wanted]
+        key = (wanted, None if self.moves else capacity)
+        if key not in self._backwards:
+            self._backwards[key] = Backward(self, wanted, capacity)
+        return self._backwards[key]
 
     def _build_forward(self, plan: Plan, capacity: int) -> Kernel:
         place, width, seen = self.place, self.width, len(self.integral)

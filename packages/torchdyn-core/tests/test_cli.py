@@ -1,13 +1,16 @@
 """The command line: what it prints, in both forms, and the exit codes that scripts go by."""
 
 import json
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from torchdyn_core import registry
+from torchdyn_core.cli import doctor
 from torchdyn_core.cli.app import app
 from torchdyn_core.plugin import INTERFACES
 
@@ -131,3 +134,114 @@ def test_without_the_extra_it_says_how_to_install_it():
     code = "import sys; sys.modules['typer'] = None; from torchdyn_core.cli import main; main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.strip() == 'torchdyn needs typer: pip install "torchdyn-core[cli]"'
+
+
+def manifest(*components):
+    hook = "@hookimpl\ndef torchdyn_components():\n    return ({},)\n".format(", ".join(components))
+    return f"from torchdyn_core.plugin import Component, hookimpl\n\n{hook}"
+
+
+def in_a_process(site, *arguments, **environment):
+    environment = {**os.environ, "PYTHONPATH": str(site.folder), "COLUMNS": "60", **environment}
+    code = "from torchdyn_core.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
+
+
+def test_json_stays_json_whatever_plugins_print(site):
+    """To Python's stdout and to its file descriptor."""
+    noise = "import os\nprint('Setting the default backend')\nos.write(1, b'from C')\n"
+    component = "Component('solver', 'a', 'torchdyn_core:Euler')"
+    site.install("torchdyn-loud", {"loud": "loud_plugin"}, loud_plugin=noise + manifest(component))
+    for command in (["list"], ["plugins"], ["doctor"], ["show", "loud.a"]):
+        result = in_a_process(site, *command, "--json")
+        assert json.loads(result.stdout) and "Setting the default backend" in result.stderr, result.stderr
+
+
+def test_a_strict_listing_fails_in_a_line(site, broken):
+    result = in_a_process(site, "list", TORCHDYN_STRICT_PLUGINS="1")
+    assert result.returncode == 1 and not result.stdout and "Traceback" not in result.stderr
+    line = next(line for line in result.stderr.splitlines() if line.startswith("error:"))
+    assert "libgraph.so" in line and "tell its authors" in line, "a message is one line, however wide the terminal"
+
+
+def test_show_of_a_core_name_asks_no_plugin(site, broken):
+    result = in_a_process(site, "show", "dopri5", TORCHDYN_STRICT_PLUGINS="1", PYTHONWARNINGS="error::UserWarning")
+    assert result.returncode == 0 and "DormandPrince5" in result.stdout and not result.stderr
+
+
+def test_show_of_what_is_no_class(run, site):
+    parts = "import functools\ndef load(fold): pass\npart = functools.partial(load, 1)\n"
+    components = ("Component('dataset', 'part', 'odd_data:part')", "Component('dataset', 'dict', 'builtins:dict')")
+    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=manifest(*components), odd_data=parts)
+    assert json.loads(run("show", "odd.part", "--json").stdout)["call"] == "partial()"
+    assert json.loads(run("show", "odd.dict", "--json").stdout)["options"] == []
+
+
+def test_show_names_the_distribution_that_owns_the_name(run, site):
+    component = "Component('solver', 'euler', 'torchdyn_core.methods:Euler', 'Explicit Euler: order 1')"
+    site.install("torchdyn-same", {"same": "same_plugin"}, same_plugin=manifest(component))
+    assert json.loads(run("show", "same.euler", "--json").stdout)["distribution"] == "torchdyn-same 1.2"
+
+
+def test_foreign_text_is_shown_as_it_stands(run, site):
+    source = '''
+    from torchdyn_core import Euler
+
+    class Sliced(Euler):
+        """Steps y[:x:] and [bold]."""
+
+        def __init__(self, table="a\\nb"):
+            pass
+    '''
+    component = "Component('solver', 'a', 'odd_methods:Sliced', 'a:x:b and more than eight letters')"
+    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=manifest(component), odd_methods=source)
+    shown = run("show", "odd.a").stdout
+    assert "y[:x:] and [bold]" in shown and "a:x:b" in shown
+    assert "table = 'a\\nb'" in shown, "an option is one line of the table"
+    assert "a:x:b and more than eight letters" in run("list", "solver").stdout
+
+
+def test_an_unknown_kind_is_a_wrong_call_everywhere(run):
+    result = run("show", "dopri5", "--kind", "solvr")
+    assert result.exit_code == 2 and "did you mean 'solver'" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["sde", "Ill-Formed", "missing"])
+def test_plugins_that_are_refused_or_missing_fail_the_listing(run, site, monkeypatch, name):
+    if name == "missing":
+        monkeypatch.setenv("TORCHDYN_PLUGINS", "missing")
+    else:
+        component = "Component('solver', 'a', 'torchdyn_core:Euler')"
+        site.install("torchdyn-stranger", {name: "strange_plugin"}, strange_plugin=manifest(component))
+    assert run("plugins").exit_code == 1 and run("doctor").exit_code == 1
+
+
+def test_a_plugin_of_another_version_fails_the_listing(run, site):
+    site.install("torchdyn-later", {"later": "later_plugin"}, group="torchdyn.v9", later_plugin="")
+    assert run("plugins").exit_code == 1
+
+
+def test_plugins_that_were_left_out_are_no_illness(run, site, monkeypatch):
+    site.sound()
+    monkeypatch.setenv("TORCHDYN_PLUGINS", "")
+    assert run("plugins").exit_code == 0 and run("doctor").exit_code == 0
+
+
+def test_doctor_measures_its_solve(run, monkeypatch):
+    monkeypatch.setattr(doctor, "solve", lambda *_, **options: SimpleNamespace(ys=[options["args"] * 0.5]))
+    row = next(r for r in json.loads(run("doctor", "--json").stdout) if r["subject"] == "solve")
+    assert not row["healthy"] and "exp(-1) to 1e-01, its gradient to 9e-01" in row["finding"]
+
+    def fails(*_, **options):
+        raise ArithmeticError("no such thing")
+
+    monkeypatch.setattr(doctor, "solve", fails)
+    result = run("doctor", "--json")
+    row = next(r for r in json.loads(result.stdout) if r["subject"] == "solve")
+    assert result.exit_code == 1 and row["finding"] == "raised ArithmeticError: no such thing"
+
+
+def test_doctor_says_where_no_compiler_is(run, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    row = next(r for r in json.loads(run("doctor", "--json").stdout) if r["subject"] == "C++ compiler")
+    assert "none (looked for no-such-compiler)" in row["finding"]

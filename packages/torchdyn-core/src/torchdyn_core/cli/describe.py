@@ -8,7 +8,7 @@ from typing import Any
 
 from torchdyn_core.registry import default_registry
 
-__all__ = ["Description", "describe"]
+__all__ = ["Description", "describe", "spoken"]
 
 _FACTS = {
     "order": "order",
@@ -54,10 +54,7 @@ class Description:
     def facts(self) -> dict[str, str]:
         """Labels and values, for people."""
         said = {"kind": self.kind, "call": self.call, "from": f"{self.target} ({self.distribution})"}
-        for name, value in self.properties.items():
-            said[_FACTS[name]] = (
-                {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-            )
+        said |= {_FACTS[fact]: spoken(value) for fact, value in self.properties.items()}
         if self.paper:
             said["paper"] = self.paper
         return said
@@ -72,9 +69,12 @@ def describe(kind: str, name: str) -> Description:
     """
     registry = default_registry()
     target = registry.get(kind, name)
-    component = registry.components()[kind, name]
-    plugin = next(p for p in registry.report() if component in p.components)
-    options = [_option(parameter) for parameter in inspect.signature(target).parameters.values()]
+    plugin, component = next(pair for pair in registry.bearers(name) if pair[1].kind == kind)
+    try:
+        options = [_option(parameter) for parameter in inspect.signature(target).parameters.values()]
+    except ValueError:  # a builtin, which does not tell
+        options = []
+    called = getattr(target, "__name__", type(target).__name__)
     return Description(
         name=name,
         kind=kind,
@@ -82,11 +82,16 @@ def describe(kind: str, name: str) -> Description:
         paper=component.paper,
         target=component.target,
         distribution=plugin.origin,
-        call=f"{target.__name__}({', '.join(option['name'] for option in options)})",
+        call=f"{called}({', '.join(option['name'] for option in options)})",
         options=options,
-        properties={name: getattr(target, name) for name in _FACTS if _is_plain(getattr(target, name, None))},
+        properties={fact: getattr(target, fact) for fact in _FACTS if _is_plain(getattr(target, fact, None))},
         docstring=inspect.getdoc(target) or "",
     )
+
+
+def spoken(value: object) -> str:
+    """A value for people."""
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def _option(parameter: inspect.Parameter) -> dict[str, str]:
@@ -94,7 +99,7 @@ def _option(parameter: inspect.Parameter) -> dict[str, str]:
     return {
         "name": str(parameter).partition(":")[0].partition("=")[0].strip(),
         "type": "" if parameter.annotation is empty else inspect.formatannotation(parameter.annotation).strip("'"),
-        "default": "" if parameter.default is empty else repr(parameter.default),
+        "default": "" if parameter.default is empty else " ".join(repr(parameter.default).split()),
     }
 
 

@@ -37,7 +37,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything."""
-    return [*_versions(), *_devices(), _compiler(), *_plugins(), _solve()]
+    return [*_versions(), *_devices(), _compiler(), *_plugins(), _solved()]
 
 
 def _versions() -> Iterator[Finding]:
@@ -69,6 +69,13 @@ def _plugins() -> Iterator[Finding]:
         healthy = plugin.state in (State.LOADED, State.DISABLED)
         said = plugin.problem or f"{plugin.origin}, {len(plugin.components)} components"
         yield Finding(f"plugin {plugin.name}", said, healthy)
+
+
+def _solved() -> Finding:
+    try:
+        return _solve()
+    except Exception as error:  # that is what a doctor is for
+        return Finding("solve", f"raised {type(error).__name__}: {error}", healthy=False)
 
 
 def _solve() -> Finding:

@@ -20,7 +20,7 @@ SECTIONS = (
 )
 """Sections of a docstring in the order in which they stand; the empty ones are left out."""
 
-_HEADING = re.compile(r"^([A-Z][A-Za-z ]+):\s*$", re.MULTILINE)
+_HEADING = re.compile(r"^([A-Z][A-Za-z ]+):\s*\n(?=[ ]{4})", re.MULTILINE)  # a line of its own over an indented block
 _NAMED = re.compile(r"^    (\*{0,2}\w+(?:, \*{0,2}\w+)*):", re.MULTILINE)
 
 
@@ -38,8 +38,8 @@ def docstring_problems(target: Any) -> list[str]:
     problems = []
     if not text.splitlines()[0].rstrip().endswith((".", ":")):
         problems.append("does not begin with a sentence on one line")
-    headings = [name for name in _HEADING.findall(text) if name in SECTIONS or name.rstrip("s") in SECTIONS]
-    if "Example" not in headings or ">>>" not in text:
+    headings = _HEADING.findall(f"{text}\n")
+    if ">>>" not in _body(text, "Example"):
         problems.append("has no Example that runs")
     unknown = [name for name in headings if name not in SECTIONS]
     if unknown:
@@ -60,14 +60,16 @@ def _place(name: str) -> int:
 
 def _section(text: str, heading: str) -> set[str]:
     """Names that a section explains."""
+    return {name.strip("* ") for group in _NAMED.findall(_body(text, heading)) for name in group.split(",")}
+
+
+def _body(text: str, heading: str) -> str:
+    """What stands in a section; empty where there is none."""
     _, found, rest = text.partition(f"\n{heading}:\n")
-    if not found:
-        return set()
-    body = _HEADING.split(rest)[0]
-    return {name.strip("* ") for group in _NAMED.findall(body) for name in group.split(",")}
+    return _HEADING.split(rest)[0] if found else ""
 
 
 def _parameters(target: Any) -> list[str]:
-    if "__init__" not in vars(target):
+    if isinstance(target, type) and "__init__" not in vars(target):
         return []
     return [name for name in inspect.signature(target).parameters if not name.startswith("_")]

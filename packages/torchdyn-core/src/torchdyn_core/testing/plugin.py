@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from torchdyn_core.discovery import Plugin, State
 from torchdyn_core.errors import PluginError
@@ -12,18 +15,19 @@ from torchdyn_core.testing.docstrings import docstring_problems
 
 __all__ = ["check_plugin"]
 
-# What a manifest may bring along: the standard library and whatever core itself imports. Printed: all the rest.
+# What a manifest may bring along: the standard library and whatever core itself imports. Written to a file, since what
+# strangers print is theirs: all the rest.
 _IMPORTED = """
-import importlib, sys
+import importlib.metadata, json, sys
 import torchdyn_core.plugin, torchdyn_core.registry
 before = set(sys.modules)
-module, _, attribute = sys.argv[1].partition(":")
-importlib.import_module(module).torchdyn_components() if not attribute else importlib.import_module(module)
-own = module.partition(".")[0]
+point = importlib.metadata.EntryPoint("plugin", sys.argv[1], "torchdyn.v1")
+torchdyn_core.registry.components_of("plugin", point.load())
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 known = {name.partition(".")[0] for name in before}
-new -= known | set(sys.stdlib_module_names) | {own, "cython_runtime"}
-print(", ".join(sorted(name for name in new if not name.startswith("_"))))
+new -= known | set(sys.stdlib_module_names) | {point.module.partition(".")[0], "cython_runtime"}
+with open(sys.argv[2], "w") as out:
+    json.dump(sorted(name for name in new if not name.startswith("_")), out)
 """
 
 
@@ -53,16 +57,7 @@ def _problems(plugin: Plugin, registry: Registry) -> list[str]:
         return [plugin.problem]
     problems = []
     if plugin.entry_point is not None:
-        run = subprocess.run(
-            [sys.executable, "-c", _IMPORTED, plugin.entry_point.value], capture_output=True, text=True, check=False
-        )
-        if run.returncode:
-            problems.append(f"its manifest does not load in a process of its own:\n{run.stderr.strip()}")
-        elif run.stdout.strip():
-            problems.append(
-                f"its manifest {plugin.entry_point.value!r} imports {run.stdout.strip()}: import them in the module "
-                "of the class that needs them, and let the package's __init__ be lazy"
-            )
+        problems += _weight(plugin.entry_point.value)
     for component in plugin.components:
         full = plugin.full_name(component)
         if not component.summary:
@@ -74,3 +69,21 @@ def _problems(plugin: Plugin, registry: Registry) -> list[str]:
         else:
             problems += [f"{component.target} {problem}" for problem in docstring_problems(target)]
     return problems
+
+
+def _weight(entry_point: str) -> list[str]:
+    """What is wrong with a manifest that is loaded in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "imported.json"
+        run = subprocess.run(
+            [sys.executable, "-c", _IMPORTED, entry_point, str(answer)], capture_output=True, text=True, check=False
+        )
+        if run.returncode:
+            return [f"its manifest does not load in a process of its own:\n{run.stderr.strip()}"]
+        heavy = ", ".join(json.loads(answer.read_text()))
+    if not heavy:
+        return []
+    return [
+        f"its manifest {entry_point!r} imports {heavy}: import them in the module of the class that needs them, and "
+        "let the package's __init__ be lazy"
+    ]

@@ -253,6 +253,7 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     outputs += leaves(mark_tree((outcome.y, outcome.carry), "to"))
     outputs += leaves(mark_tree(outcome.observed.integral, "toseen"))
     outputs += leaves(mark_tree(outcome.observed.dense, "todense"))
-    shapes = Shapes(*(tree_map(Tensor.detach, tree) for tree in (cursor, integral, seen.dense)),
-                    Costs(begin, step, rebuild, counted(before)))  # fmt: skip
-    return shapes, [leaf.detach() for leaf in outputs]
+    cursor, integral, dense = (tree_map(Tensor.detach, tree) for tree in (cursor, integral, seen.dense))
+    return Shapes(cursor, integral, dense, Costs(begin, step, rebuild, counted(before))), [
+        leaf.detach() for leaf in outputs
+    ]

@@ -20,6 +20,7 @@ from torch import Tensor, fx
 
 from torchdyn_core.compiled.body import Inputs, Shapes, Task, body
 from torchdyn_core.compiled.engine import Engine, Signature
+from torchdyn_core.compiled.kernel import COMPILING
 from torchdyn_core.errors import warn_once
 from torchdyn_core.tree import leaves
 
@@ -44,11 +45,10 @@ class Captured:
         self.graph = fx.GraphModule(graph, graph.graph)  # not the lazy kind
         self.signature = _signature(graph)
         self._engines: list[Engine] = []
-        self._lock = threading.RLock()
 
     def engine(self, shapes: Shapes, inputs: Inputs, flat: Sequence[Any], rows: int) -> Engine:
         """The engine for these inputs: the first one that admits their sizes."""
-        with self._lock:
+        with COMPILING:
             for engine in self._engines:
                 if engine.admits(flat, rows):
                     return engine
@@ -73,7 +73,7 @@ def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tup
         task: What to capture.
         inputs: Of the solve.
     """
-    with _config(), torch.enable_grad():
+    with COMPILING, _config(), torch.enable_grad():
         try:
             shapes, _ = _guarded(key, task)(task, inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:
@@ -97,7 +97,6 @@ def _owners(task: Task) -> list[object]:
 
 
 _functions: dict[Key, Callable[..., Any]] = {}
-_lock = threading.RLock()
 _numbers = itertools.count()
 
 
@@ -105,7 +104,7 @@ def _guarded(key: Key, task: Task) -> Callable[..., Any]:
     """The body under Dynamo's guards, with a code object of its own, since guards are kept with the code."""
     made = _functions.get(key)
     if made is None:
-        with _lock:
+        with COMPILING:
             if key not in _functions:
                 # Dynamo keeps what it learns of sizes by name: one configuration is to know nothing of the others
                 code = body.__code__.replace(co_name=f"body_{next(_numbers)}")
@@ -118,8 +117,7 @@ def _guarded(key: Key, task: Task) -> Callable[..., Any]:
 
 
 def _forget(key: Key) -> None:
-    with _lock:
-        _functions.pop(key, None)
+    _functions.pop(key, None)
 
 
 def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., list[Tensor]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from torchdyn_core.adjoint.base import autocast_state
+from torchdyn_core.adjoint.base import autocast_state, refuse_forward_mode
 from torchdyn_core.compiled.cotangents import Nodes, TimeGradients, filled
 from torchdyn_core.compiled.engine import leaf_of, pick, put
 from torchdyn_core.compiled.gradient import Wanted
@@ -37,6 +37,7 @@ def solved(session: Session, memory: int | None = None) -> Trajectory:
     resume = problem.resume
     own = [problem.ts, *leaves(problem.y0), *leaves(None if resume is None else resume.carry)]
     outer = [*own, *(environment[i] for i in places)]
+    refuse_forward_mode([*own, *environment], "checkpointed")
     if torch.is_grad_enabled() and any(t.requires_grad for t in outer):
         replay = _Replay(session, places, chunks_for(session, memory))
         flat = _Compiled.apply(replay, *outer)  # type: ignore[no-untyped-call]
@@ -124,10 +125,10 @@ class _Replay:
             )
         problem = self.session.problem
         total: Outputs = unflatten(list(cotangents), self.spec)
-        y_bar, carry_bar, interior, integral, steps, dense = (_flat(part) for part in total)
+        last, carried, interior, integral, steps, dense = (_flat(part) for part in total)
         environment = [t.detach() for t in self.session.environment]
         sums = _Sums([torch.zeros_like(environment[i]) for i in self.places])
-        y_bar, carry_bar = (filled(bars, last) for bars, last in zip((y_bar, carry_bar), self.last, strict=True))
+        y_bar, carry_bar = filled(last, self.last[0]), filled(carried, self.last[1])
         integral_bar = filled(integral, self.integral) if any(c is not None for c in integral) else []
         taken = self.chunks.taken
         times = TimeGradients(self.session, taken) if problem.ts.requires_grad else None

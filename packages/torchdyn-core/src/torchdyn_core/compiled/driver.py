@@ -44,11 +44,6 @@ class Compiled(Driver):
         self._require = require
 
     def __call__(self, problem: Problem, tape: Tape | None = None) -> Trajectory:
-        if tape is None and _moves(problem):
-            with torch.no_grad():
-                found = self._attempt(problem)
-            if found is not None:
-                return found
         return Eager()(problem, tape)
 
     def checkpointed(self, problem: Problem, memory: int | None) -> Trajectory | None:

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchdyn_core.compiled.body import Inputs, Shapes
-from torchdyn_core.compiled.kernel import Kernel, Shadows, concrete, loop
+from torchdyn_core.compiled.kernel import COMPILING, Kernel, Shadows, concrete, loop
 from torchdyn_core.compiled.marks import Piece, cut, mark, marked
 from torchdyn_core.errors import IncompatibleError
 from torchdyn_core.loop.body import Cursor
@@ -185,7 +185,8 @@ class Engine:
         def run(*tensors: Tensor) -> list[Tensor]:
             return [out.clone() for out in self._detached(piece, *split(tensors))]
 
-        return Kernel(run, self.shadows, [*self.inputs, *given, *self.surroundings])
+        with COMPILING:
+            return Kernel(run, self.shadows, [*self.inputs, *given, *self.surroundings])
 
     @cached_property
     def cursor(self) -> list[Tensor]:
@@ -267,8 +268,9 @@ class Engine:
         a step ended at a jump behind which the cache has to be made anew.
         """
         key = (plan, None if self.moves else capacity)
-        if key not in self._forwards:
-            self._forwards[key] = self._build_forward(plan, capacity)
+        with COMPILING:
+            if key not in self._forwards:
+                self._forwards[key] = self._build_forward(plan, capacity)
         return self._forwards[key]
 
     def backward(self, wanted: Wanted, capacity: int) -> Backward:
@@ -276,8 +278,9 @@ class Engine:
         from torchdyn_core.compiled.gradient import Backward  # it is built over an engine
 
         key = (wanted, None if self.moves else capacity)
-        if key not in self._backwards:
-            self._backwards[key] = Backward(self, wanted, capacity)
+        with COMPILING:
+            if key not in self._backwards:
+                self._backwards[key] = Backward(self, wanted, capacity)
         return self._backwards[key]
 
     def _build_forward(self, plan: Plan, capacity: int) -> Kernel:
@@ -310,12 +313,9 @@ class Engine:
         def condition(*tensors: Tensor) -> Tensor:
             count, _, cursor, (limit,), room, _, _ = split(tensors)
             counters = Counters(*count)
-            halt = (
-                counters.wild | counters.stuck | counters.jumped
-                if self.stops_at_jumps
-                else counters.wild | counters.stuck
-            )
-            go = cursor[place.active].any() & (counters.tried < limit) & ~halt.any()
+            halt = counters.wild | counters.stuck
+            halt = halt | counters.jumped if self.stops_at_jumps else halt
+            go: Tensor = cursor[place.active].any() & (counters.tried < limit) & ~halt.any()
             return go & (counters.rows < room[0].shape[0]) if plan.states else go
 
         others = [limit, *buffers, *self.inputs, *self.surroundings]
@@ -328,7 +328,7 @@ class Splitter:
     def __init__(self, *lengths: int) -> None:
         self._lengths = lengths
 
-    def __call__(self, tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    def __call__(self, tensors: Sequence[Any]) -> list[Sequence[Any]]:
         parts, start = [], 0
         for length in self._lengths:
             parts.append(tensors[start : start + length])
@@ -340,7 +340,7 @@ class _Watch(TorchDispatchMode):
     """Refuses random numbers, and writing to what was there before."""
 
     def __init__(self, given: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._given = {t.untyped_storage()._cdata for t in given}
 
     def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -20,10 +20,11 @@ from torchdyn_core.loop.eager import failures
 from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
 from torchdyn_core.loop.progress import Progress
 from torchdyn_core.loop.transition import ends_shifted, seen_field
+from torchdyn_core.runge_kutta import ExplicitRungeKutta
 from torchdyn_core.solution import Stats, Status
 from torchdyn_core.tree import Tree, leaves, tree_map
 
-__all__ = ["Chunk", "Run", "Session", "capacity", "enter", "laid_out", "records", "run", "trajectory"]
+__all__ = ["Chunk", "Run", "Session", "capacity", "enter", "laid_out", "needs_dense", "records", "run", "trajectory"]
 
 _ROOM = 64 * 2**20  # bytes of buffers that one entry into the loop may fill
 _FEWEST, _MOST = 8, 4096  # rows of a buffer
@@ -100,8 +101,8 @@ def laid_out(problem: Problem) -> tuple[Task, Inputs]:
     timed = problem.ts.requires_grad
 
     def scalar(value: Any) -> Tensor:
-        value = value.clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=layout.dtype)
-        return value.to(layout.device)
+        made = value.clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=layout.dtype)
+        return made.to(layout.device)
 
     inputs = Inputs(
         scalar(span.start).requires_grad_(timed), scalar(span.end).requires_grad_(timed), scalar(span.direction),
@@ -119,6 +120,12 @@ def enter(problem: Problem, key: Key, task: Task, inputs: Inputs) -> Session:
     """Find or make the engine for a problem."""
     captured, shapes, flat = capture(key, task, inputs)
     return Session(problem, captured.engine(shapes, inputs, flat, capacity(problem)), flat)
+
+
+def needs_dense(problem: Problem) -> bool:
+    """Whether the gradient of reports depends on dense output: not where it is linear, and report times have none."""
+    own = type(problem.solver).interpolate is ExplicitRungeKutta.interpolate
+    return problem.ts.requires_grad or not own
 
 
 def capacity(problem: Problem) -> int:
@@ -155,8 +162,8 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None, most: int
             limit = torch.tensor(problem.max_steps if not problem.progress else min(tried + 64, problem.max_steps))
             out = engine.forward(plan, rows)(*counters, *integral, *cursor, limit, *buffers, *outer)
             session.entries += 1
-            head, integral, cursor = Splitter(len(Counters._fields), len(integral), engine.width)(out)
-            counters, cursor = Counters(*head), list(cursor)
+            head, total, moved = Splitter(len(Counters._fields), len(integral), engine.width)(out)
+            counters, integral, cursor = Counters(*head), list(total), list(moved)
             tried, count = int(counters.tried), int(counters.rows)
             if plan.states and count:
                 chunk = _chunk(session, result, count, engine.arranged(buffers), cursor)
@@ -228,7 +235,7 @@ def _chunk(session: Session, result: Run, count: int, buffers: Buffers, cursor: 
         reading = result.reports.read(used)
         if reading is not None:
             result.interior.append(result.reports.values(reading, used, end))
-    wanted = problem.dense or (reading is not None and problem.ts.requires_grad)
+    wanted = problem.dense or (reading is not None and needs_dense(problem))
     dense, shapes = used.dense if wanted else [], [tuple(part.shape[1:]) for part in used.dense]
     return Chunk(count, buffers._replace(dense=[]), used._replace(dense=[]), end, carry, reading, dense, shapes)
 

@@ -52,8 +52,8 @@ def differentiable(
                 "second derivative would be lost. Pass it through args=, make it a parameter of the field's module, or "
                 "use compile=False with adjoint='direct'."
             )
-        grads = [results[i] for i in places if results[i] is not None]
-        found.append(sum(grads[1:], grads[0]) if grads else None)  # type: ignore[arg-type]
+        grads = [grad for i in places if (grad := results[i]) is not None]
+        found.append(torch.stack(grads).sum(0) if grads else None)
     return found
 
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from torchdyn_core.adjoint.tape import BoundedTape
 from torchdyn_core.compiled.engine import Buffers
-from torchdyn_core.compiled.run import Chunk, Session
+from torchdyn_core.compiled.reports import Reading
+from torchdyn_core.compiled.run import Chunk, Session, needs_dense
+from torchdyn_core.errors import IncompatibleError
 
 __all__ = ["Bounded", "Chunks", "Kept", "chunks_for"]
 
@@ -53,10 +55,15 @@ class Bounded(Chunks):
     Arguments:
         session: The solve.
         memory: Most states alive at any time.
+
+    Raises:
+        IncompatibleError: If more than states would have to be kept.
     """
 
     def __init__(self, session: Session, memory: int) -> None:
         super().__init__()
+        if session.problem.ts.shape[0] > 2 and needs_dense(session.problem):
+            raise IncompatibleError("memory= with gradients that need the dense output of every step")
         self._session = session
         self.rows = max(1, (memory - 4) // 4)
         self._tape = BoundedTape(memory - self.rows)
@@ -76,7 +83,7 @@ class Bounded(Chunks):
         end, end_carry = self._end, self._carry
         for _, (times, part), y, carry in self._tape.backwards(self._advance):  # type: ignore[misc]
             # a second row, since a size of one is not a symbol
-            buffers = Buffers(*(_two(part) for part in (times, y, carry)), [])  # type: ignore[arg-type]
+            buffers = Buffers(torch.stack([times, times]), _two(y), _two(carry), [])
             used = Buffers(
                 buffers.times[:1], [leaf[:1] for leaf in buffers.y], [leaf[:1] for leaf in buffers.carry], []
             )
@@ -101,12 +108,12 @@ def _part(chunk: Chunk, index: int) -> Chunk:
     reading = chunk.reading
     if reading is not None:
         here = reading.step == index
-        picked = (None if part is None else part[here] for part in reading)
-        reading = type(reading)(*picked)._replace(step=torch.zeros(int(here.sum()), dtype=torch.int64))
-        reading = reading if len(reading.report) else None
+        step = torch.zeros_like(reading.step[here])
+        row, sample = (None if part is None else part[here] for part in (reading.row, reading.sample))
+        reading = Reading(reading.report[here], step, row, sample) if len(step) else None
     dense = [leaf[index : index + 1].clone() for leaf in chunk.dense]
     return chunk._replace(rows=1, reading=reading, dense=dense)
 
 
-def _two(part: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-    return torch.stack([part, part]) if isinstance(part, Tensor) else [torch.stack([leaf, leaf]) for leaf in part]
+def _two(leaves: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.stack([leaf, leaf]) for leaf in leaves]

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from torchdyn_core import (
     PID,
@@ -19,7 +20,9 @@ from torchdyn_core import (
     autonomous,
     solve,
 )
+from torchdyn_core.compiled import driver
 from torchdyn_core.compiled.driver import entries
+from torchdyn_core.compiled.engine import Engine
 from torchdyn_core.errors import FallbackWarning
 from torchdyn_core.tree import leaves, tree_map
 
@@ -229,6 +232,42 @@ def test_threads_compile_and_solve_side_by_side():
         torch.testing.assert_close(ys, want, rtol=1e-11, atol=1e-12)
 
 
+def test_a_gradient_whose_loop_cannot_be_made_is_computed_eagerly(monkeypatch):
+    def breaks(*arguments):
+        raise RuntimeError("no loop")
+
+    def gradient(compile):
+        y0 = Y.clone().requires_grad_()
+        ys = solve(FIELD, y0, [0.0, 0.3, 1.0], solver="rk4", controller=Fixed(steps=4), compile=compile).ys
+        return torch.autograd.grad(ys.square().sum(), [y0, NET[0].weight])
+
+    want = gradient(False)
+    monkeypatch.setattr(Engine, "backward", breaks)
+    with pytest.warns(FallbackWarning, match="computes this gradient eagerly: RuntimeError: no loop"):
+        got = gradient(True)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+        assert not a.requires_grad
+    with pytest.raises(IncompatibleError, match=r"compile='require'.*no loop"):
+        gradient("require")
+
+
+def test_another_torch_is_not_trusted(monkeypatch):
+    monkeypatch.setattr(driver, "TESTED", ("2.12",))
+    with pytest.warns(FallbackWarning, match=r"compiled solves are tested with torch 2\.12"):
+        assert solve(FIELD, Y, [0.0, 1.0], compile=True).success
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's, in forward mode
+def test_forward_mode_is_refused_and_leaves_nothing_behind():
+    before = entries()
+    with forward_ad.dual_level(), pytest.raises(IncompatibleError, match="does not go through forward mode"):
+        solve(FIELD, forward_ad.make_dual(Y, Y), [0.0, 1.0], controller=TIGHT, compile="require")
+    solve(FIELD, Y, [0.0, 1.0], controller=TIGHT, compile=True)
+    assert entries() == before + 1
+
+
+@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning")  # torch's word on the missing cache
 def test_without_a_compiler_it_runs_eagerly(monkeypatch):
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
     monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)

@@ -24,7 +24,7 @@ from torchdyn_core.compiled.kernel import COMPILING
 from torchdyn_core.errors import warn_once
 from torchdyn_core.tree import leaves
 
-__all__ = ["Captured", "Key", "capture", "configuration"]
+__all__ = ["Captured", "Key", "capture", "configuration", "refuse", "refused"]
 
 Key = tuple[Any, ...]
 
@@ -97,6 +97,7 @@ def _owners(task: Task) -> list[object]:
 
 
 _functions: dict[Key, Callable[..., Any]] = {}
+_refused: set[Key] = set()
 _numbers = itertools.count()
 
 
@@ -118,6 +119,19 @@ def _guarded(key: Key, task: Task) -> Callable[..., Any]:
 
 def _forget(key: Key) -> None:
     _functions.pop(key, None)
+    _refused.discard(key)
+
+
+def refuse(key: Key, task: Task) -> None:
+    """Remember a configuration that cannot be compiled: to find that out again would take a second each time."""
+    _refused.add(key)
+    for owner in _owners(task):
+        weakref.finalize(owner, _forget, key)
+
+
+def refused(key: Key) -> bool:
+    """Whether a configuration is known not to compile."""
+    return key in _refused
 
 
 def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., list[Tensor]]:

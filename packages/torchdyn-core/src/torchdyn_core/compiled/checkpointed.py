@@ -12,11 +12,12 @@ from torch.autograd.function import FunctionCtx
 from torchdyn_core.adjoint.base import autocast_state, refuse_forward_mode
 from torchdyn_core.compiled.cotangents import Nodes, TimeGradients, filled
 from torchdyn_core.compiled.engine import leaf_of, pick, put
-from torchdyn_core.compiled.gradient import Wanted
+from torchdyn_core.compiled.gradient import Backward, Wanted
+from torchdyn_core.compiled.reason import explained
 from torchdyn_core.compiled.run import Chunk, Run, Session, run, trajectory
 from torchdyn_core.compiled.second import differentiable
 from torchdyn_core.compiled.tape import Bounded, Kept, chunks_for
-from torchdyn_core.errors import GradientError
+from torchdyn_core.errors import GradientError, IncompatibleError, warn_once
 from torchdyn_core.loop.problem import Outputs, Trajectory
 from torchdyn_core.loop.transition import saved
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
@@ -163,8 +164,7 @@ class _Replay:
         y_bar, carry_bar, integral_bar = bars
         node_y, node_dense = nodes.y, nodes.dense
         wanted = Wanted(tuple(self.places), timed, bool(node_y), bool(node_dense), bool(integral_bar))
-        with self.context():
-            undo = engine.backward(wanted, buffers.times.shape[0])
+        undo = self._loop(wanted, buffers.times.shape[0])
         time_bars = torch.zeros_like(buffers.times) if timed else buffers.times
         y_bar, carry_bar = undo(
             [torch.tensor(chunk.rows)], y_bar, carry_bar, sums.totals, [time_bars] if timed else [], [buffers.times],
@@ -176,6 +176,18 @@ class _Replay:
         sums.mark(undo.reached)
         time_bars = time_bars[: chunk.rows]
         return y_bar, carry_bar, time_bars if nodes.times is None else time_bars + nodes.times
+
+    def _loop(self, wanted: Wanted, rows: int) -> Backward:
+        """The backward loop."""
+        session = self.session
+        try:
+            with self.context():
+                return session.engine.backward(wanted, rows)
+        except Exception as error:
+            reason = explained(error)
+            if session.require:
+                raise IncompatibleError(f"compile='require': {reason}") from error
+            raise _Eagerly(reason) from error
 
     def _through_first_carry(
         self, y_bar: list[Tensor], carry_bar: list[Tensor], sums: _Sums, environment: list[Tensor]
@@ -194,6 +206,10 @@ class _Replay:
             )  # fmt: skip
         sums.add(found[len(states) :])
         return [bar if g is None else bar + g for bar, g in zip(y_bar, found, strict=False)]
+
+
+class _Eagerly(Exception):
+    """A backward loop cannot be made; its argument says why."""
 
 
 class _Sums:
@@ -235,14 +251,15 @@ class _Compiled(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         replay: _Replay = ctx.replay
         tensors = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            environment = [replay.session.environment[i] for i in replay.places]
-            with replay.context():
-                grads = differentiable(
-                    replay.session, replay.chunks.taken, replay.spec, environment, tensors, cotangents
-                )
-            return None, *grads
-        return None, *replay.backward(cotangents)
+        if not torch.is_grad_enabled():
+            try:
+                return None, *replay.backward(cotangents)
+            except _Eagerly as reason:
+                warn_once(f"compile=True computes this gradient eagerly: {reason}")
+        environment = [replay.session.environment[i] for i in replay.places]
+        with replay.context(), torch.enable_grad():
+            grads = differentiable(replay.session, replay.chunks.taken, replay.spec, environment, tensors, cotangents)
+        return None, *(grads if torch.is_grad_enabled() else [None if g is None else g.detach() for g in grads])
 
 
 def _flat(tree: Tree) -> list[Tensor | None]:

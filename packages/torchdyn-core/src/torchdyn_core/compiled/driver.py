@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.compiled import checkpointed, run
-from torchdyn_core.compiled.capture import configuration
+from torchdyn_core.compiled.capture import configuration, refuse, refused
+from torchdyn_core.compiled.reason import explained
 from torchdyn_core.errors import IncompatibleError, TorchdynError, warn_once
 from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape
@@ -17,9 +18,10 @@ from torchdyn_core.loop.problem import Problem, Trajectory
 
 __all__ = ["Compiled", "entries"]
 
+TESTED = ("2.13",)
+"""Releases of torch that compiled solves are tested with."""
+
 _count = threading.local()
-_refused: set[object] = set()
-"""Configurations that could not be compiled: they are not tried again, since that takes a second each time."""
 
 
 def entries() -> int:
@@ -51,44 +53,39 @@ class Compiled(Driver):
         return self._attempt(problem, memory) if _moves(problem) else None
 
     def _attempt(self, problem: Problem, memory: int | None = None) -> Trajectory | None:
-        key = None
+        found = None
         try:
+            _check_ground(problem)
             task, inputs = run.laid_out(problem)
-            key = configuration(task, inputs)
-            if key in _refused and not self._require:
+            found = configuration(task, inputs), task
+            if refused(found[0]) and not self._require:
                 return None
-            session = run.enter(problem, key, task, inputs)
+            session = run.enter(problem, found[0], task, inputs)
+            session.require = self._require
             trajectory = checkpointed.solved(session, memory)
         except Exception as error:  # whatever torch's compilers do not take, the eager loop does, or says what is wrong
-            reason = _reason(error)
+            reason = explained(error)
             if self._require:
                 raise IncompatibleError(f"compile='require': {reason}") from error
             warn_once(f"compile=True runs eagerly: {reason}")
-            if key is not None:
-                _refused.add(key)
+            if found is not None and not isinstance(error, TorchdynError):
+                refuse(*found)
             return None
         _count.entries = entries() + session.entries
         return trajectory
+
+
+def _check_ground(problem: Problem) -> None:
+    """Raise where compiled solves have not been tested: their means are prototypes, which change between versions."""
+    release = ".".join(torch.__version__.split(".")[:2])
+    if release not in TESTED:
+        raise IncompatibleError(f"torch {torch.__version__}; compiled solves are tested with torch {', '.join(TESTED)}")
+    kind = problem.layout.device.type
+    if kind != "cpu":
+        raise IncompatibleError(f"the state is on a {kind} device; compiled solves are tested on the CPU")
 
 
 def _moves(problem: Problem) -> bool:
     """Whether there is anything to step through."""
     moving: Any = problem.span.start != problem.span.end
     return bool(moving.any()) if isinstance(moving, Tensor) else moving
-
-
-def _reason(error: Exception) -> str:
-    """One sentence, and the line of the user's code that it is about."""
-    inner = getattr(error, "inner_exception", None)  # Dynamo wraps what its backend raises
-    if isinstance(inner, Exception):
-        return _reason(inner)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    head = (
-        lines[0]
-        if lines and isinstance(error, (TorchdynError, torch._dynamo.exc.TorchDynamoException))
-        else (f"{type(error).__name__}: {lines[0] if lines else ''}")
-    )
-    explained = next((line.removeprefix("Explanation: ") for line in lines if line.startswith("Explanation: ")), "")
-    frames = [line for line in lines if line.startswith("File ") and "torchdyn_core" not in line]
-    where = f" ({frames[-1]})" if frames else ""
-    return f"{head}. {explained}{where}".strip()

@@ -39,12 +39,14 @@ class Session:
         engine: The kernels.
         flat: Inputs of the captured graph, as Dynamo hands them over.
         entries: How often a compiled loop was entered.
+        require: Whether to raise where a kernel cannot be made.
     """
 
     problem: Problem
     engine: Engine
     flat: tuple[Any, ...]
     entries: int = 0
+    require: bool = False
 
     @property
     def inputs(self) -> list[Tensor]:

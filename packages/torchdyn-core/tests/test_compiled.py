@@ -1,6 +1,7 @@
 """compile=: the eager loop's values and gradients, from compiled loops; entries tell that they were entered."""
 
 import itertools
+import shutil
 import threading
 import warnings
 
@@ -25,6 +26,10 @@ from torchdyn_core.compiled.driver import entries
 from torchdyn_core.compiled.engine import Engine
 from torchdyn_core.errors import FallbackWarning
 from torchdyn_core.tree import leaves, tree_map
+
+pytestmark = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiled solves need a C++ compiler"
+)
 
 DTYPE = torch.float64
 TIGHT = PID(rtol=1e-7, atol=1e-7)

@@ -1,6 +1,7 @@
 """A compiled solve is never one of yesterday's field: whatever changes is an input, or is captured again."""
 
 import gc
+import shutil
 import weakref
 
 import pytest
@@ -10,6 +11,10 @@ from torch import nn
 from torchdyn_core import Euler, Fixed, SolveDropout, VectorField, autonomous, solve
 from torchdyn_core.compiled import capture
 from torchdyn_core.errors import FallbackWarning
+
+pytestmark = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiled solves need a C++ compiler"
+)
 
 DTYPE = torch.float64
 GRID = Fixed(steps=3)

@@ -272,10 +272,8 @@ def test_forward_mode_is_refused_and_leaves_nothing_behind():
     assert entries() == before + 1
 
 
-@pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning")  # torch's word on the missing cache
-def test_without_a_compiler_it_runs_eagerly(monkeypatch):
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
-    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
-    with pytest.warns(FallbackWarning, match="compile=True runs eagerly"):
+def test_without_a_compiler_it_runs_eagerly():
+    settings = {"cpp.cxx": ("no-such-compiler",), "fx_graph_cache": False}
+    with torch._inductor.config.patch(settings), pytest.warns(FallbackWarning, match="compile=True runs eagerly"):
         solution = solve(lambda t, y: torch.cos(y) * 0.5, Y, [0.0, 1.0], compile=True)
     assert solution.success

@@ -167,7 +167,8 @@ def _bytes():
     stack = [o for o in gc.get_objects() if type(o) in (torch.Tensor, tuple, list)]
     for item in stack:
         for tensor in (item,) if isinstance(item, torch.Tensor) else [x for x in item if type(x) is torch.Tensor]:
-            seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            if not torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # a view of another, left by a trace
+                seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
     return sum(seen.values())
 
 

@@ -1,12 +1,14 @@
 """The command line: what it prints, in both forms, and the exit codes that scripts go by."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from torchdyn_core import registry
@@ -231,6 +233,16 @@ def test_doctor_measures_its_solve(run, monkeypatch):
     monkeypatch.setattr(doctor, "solve", lambda *_, **options: SimpleNamespace(ys=[options["args"] * 0.5]))
     row = next(r for r in json.loads(run("doctor", "--json").stdout) if r["subject"] == "solve")
     assert not row["healthy"] and "exp(-1) to 1e-01, its gradient to 9e-01" in row["finding"]
+
+    lost = SimpleNamespace(item=lambda: math.exp(-1), backward=lambda: None)
+
+    def without_gradient(*_, args, **options):
+        args.grad = torch.tensor(float("nan"), dtype=args.dtype)
+        return SimpleNamespace(ys=[lost])
+
+    monkeypatch.setattr(doctor, "solve", without_gradient)
+    row = next(r for r in json.loads(run("doctor", "--json").stdout) if r["subject"] == "solve")
+    assert not row["healthy"] and "its gradient to nan" in row["finding"]
 
     def fails(*_, **options):
         raise ArithmeticError("no such thing")

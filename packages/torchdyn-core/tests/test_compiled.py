@@ -18,6 +18,7 @@ from torchdyn_core import (
     IntegrationError,
     NeuralODE,
     OptionError,
+    ShapeError,
     autonomous,
     solve,
 )
@@ -59,6 +60,7 @@ CASES = {
     "fixed, backwards, times": (
         forced, Y, times(1.5, 0.3, 0.0), {"solver": "rk4", "controller": Fixed(dt=0.1), "timed": True},
     ),
+    "grid": (forced, Y, times(0.0, 1.0), {"solver": "euler", "controller": Fixed(grid=[0.0, 0.3, 1.0])}),
     "adaptive, reports, times": (forced, Y, times(0, 0.4, 1.1, 1.5), {"timed": True}),
     "per sample, jumps": (
         lambda t, y: NET(y) * torch.where(t < 0.5, 1.0, 3.0), Y, times(0, 0.7, 1.5),
@@ -171,6 +173,45 @@ def test_what_cannot_be_captured_runs_eagerly_and_says_why_once():
         solve(branches, Y, [0.0, 1.0], compile=True)
     with pytest.raises(IncompatibleError, match=r"compile='require'.*branching"):
         solve(branches, Y, [0.0, 1.0], compile="require")
+
+
+def test_one_field_that_cannot_be_captured_does_not_keep_others_from_it():
+    """Though both are lifted networks, of one class."""
+
+    class Branches(nn.Module):
+        def forward(self, y):
+            return -y if y.sum() > 0 else y
+
+    bad = autonomous(Branches())
+    with pytest.warns(FallbackWarning, match="Data-dependent branching"):
+        solve(bad, Y, [0.0, 1.0], compile=True)
+    solve(bad, Y, [0.0, 1.0], compile=True)
+    before = entries()
+    solve(FIELD, Y, [0.0, 1.0], compile=True)
+    assert entries() == before + 1
+
+
+def test_a_bound_on_memory_that_is_too_low_to_compile_is_kept_eagerly():
+    with pytest.warns(FallbackWarning, match="memory=4; compiled solves need at least 8"):
+        solution = solve(FIELD, Y, [0.0, 1.0], controller=TIGHT, adjoint=Checkpointed(memory=4), compile=True)
+    torch.testing.assert_close(solution.ys, solve(FIELD, Y, [0.0, 1.0], controller=TIGHT).ys, rtol=0, atol=0)
+
+
+def test_bad_input_is_the_error_that_it_is_without_compiling():
+    with pytest.raises(ShapeError, match="grid runs from 0 to 2"):
+        solve(FIELD, Y, [0.0, 1.0], solver="rk4", controller=Fixed(grid=[0.0, 2.0]), compile="require")
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_what_save_makes_of_the_state_is_reported(per_sample):
+    def report(compile):
+        y0 = Y.clone().requires_grad_()
+        options = {"solver": "tsit5", "controller": TIGHT, "per_sample": per_sample, "compile": compile}
+        ys = solve(FIELD, y0, [0.0, 0.4, 1.0], save=lambda t, y: t * W * y[..., :1], **options).ys
+        return ys, *torch.autograd.grad(ys.square().sum(), [y0, W])
+
+    for a, b in zip(report("require"), report(False), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_a_field_that_changes_itself_or_draws_is_not_compiled():

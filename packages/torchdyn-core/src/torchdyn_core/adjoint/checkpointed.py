@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
 from torchdyn_core.loop.transition import Outcome, first_carry, replay
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
-__all__ = ["Checkpointed", "Recorded"]
+__all__ = ["Checkpointed", "Recorded", "Replayed"]
 
 Pair = tuple[Tensor, Tensor | None]  # an output and its cotangent
 
@@ -101,7 +101,7 @@ class Checkpointed(Adjoint):
             guard.verify()
             return trajectory
         session = _Session(inputs, loop, self.memory)
-        outputs = _Replayed.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
+        outputs = Replayed.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
         guard.verify()
         finished, session.trajectory = session.trajectory, None
         assert finished is not None
@@ -139,7 +139,14 @@ class _Session:
         self.inputs.problem = replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args))
         return tuple(flat)
 
-    def backward(self, cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    def gradients(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+        """Gradients of the inputs, with a graph of their own where one is wanted."""
+        with hooks_at_rest(self.inputs):
+            if torch.is_grad_enabled():
+                return self._recorded().differentiable(tensors, cotangents)
+            return self._backward(cotangents)
+
+    def _backward(self, cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
         """Gradients of the inputs, step by step."""
         inputs, problem = self.inputs, self.inputs.problem
         wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
@@ -212,7 +219,7 @@ class _Session:
         first = self._pull_back(live, leaves(y), sums)
         return [_sum(cot, grad) for cot, grad in zip(state, first, strict=False)]
 
-    def recorded(self) -> Recorded:
+    def _recorded(self) -> Recorded:
         """All steps, to be replayed as one graph."""
         made = Recorded(self.inputs, self.tape.records, self.spec, len(leaves(self.inputs.problem.y0)))
         made.context = self.context
@@ -281,11 +288,21 @@ class Recorded:
         return reattach(results, stand_ins, [*tensors, *(cot for _, cot in given)])
 
 
-class _Replayed(torch.autograd.Function):
-    """Autograd's view of a solve."""
+class Replays(Protocol):
+    """A solve between its forward and its backward passes, as autograd sees it."""
+
+    def forward(self) -> tuple[Tensor, ...]:
+        """Solve; the flat differentiable outputs."""
+
+    def gradients(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+        """Gradients of the inputs, with a graph of their own where one is wanted."""
+
+
+class Replayed(torch.autograd.Function):
+    """Autograd's view of a solve that is replayed, eagerly or compiled."""
 
     @staticmethod
-    def forward(session: _Session, *tensors: Tensor) -> tuple[Any, ...]:
+    def forward(session: Replays, *tensors: Tensor) -> tuple[Any, ...]:
         return session.forward()
 
     @staticmethod
@@ -296,12 +313,8 @@ class _Replayed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        session: _Session = ctx.session
-        tensors = ctx.saved_tensors
-        with hooks_at_rest(session.inputs):
-            if torch.is_grad_enabled():
-                return None, *session.recorded().differentiable(tensors, cotangents)
-            return None, *session.backward(cotangents)
+        session: Replays = ctx.session
+        return None, *session.gradients(ctx.saved_tensors, cotangents)
 
 
 class _Cotangents:

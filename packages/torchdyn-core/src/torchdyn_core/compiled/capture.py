@@ -55,8 +55,10 @@ class Captured:
             signature = self.signature
             if self._engines:  # what the symbols were assumed to be does not hold for these: sizes are constants
                 signature = Signature([[False] * len(axes) for axes in signature.moving], signature.sizes)
-            self._engines.append(Engine(self.graph, signature, shapes, inputs, flat))
-            return self._engines[-1]
+            made = Engine(self.graph, signature, shapes, inputs, flat)
+            made.inspect()
+            self._engines.append(made)
+            return made
 
 
 def configuration(task: Task, inputs: Inputs) -> Key:
@@ -97,7 +99,7 @@ def _owners(task: Task) -> list[object]:
 
 
 _functions: dict[Key, Callable[..., Any]] = {}
-_refused: set[Key] = set()
+_refused: set[tuple[Key, int]] = set()
 _numbers = itertools.count()
 
 
@@ -119,19 +121,23 @@ def _guarded(key: Key, task: Task) -> Callable[..., Any]:
 
 def _forget(key: Key) -> None:
     _functions.pop(key, None)
-    _refused.discard(key)
 
 
 def refuse(key: Key, task: Task) -> None:
-    """Remember a configuration that cannot be compiled: to find that out again would take a second each time."""
-    _refused.add(key)
-    for owner in _owners(task):
-        weakref.finalize(owner, _forget, key)
+    """Remember a field that cannot be compiled: to find that out again would take a second each time."""
+    field = _identity(task)
+    _refused.add((key, id(field)))
+    weakref.finalize(field, _refused.discard, (key, id(field)))
 
 
-def refused(key: Key) -> bool:
-    """Whether a configuration is known not to compile."""
-    return key in _refused
+def refused(key: Key, task: Task) -> bool:
+    """Whether this very field is known not to compile; a function is known by its code, a module by itself."""
+    return (key, id(_identity(task))) in _refused
+
+
+def _identity(task: Task) -> object:
+    source = task.source
+    return source.__code__ if isinstance(source, types.FunctionType) else source
 
 
 def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., list[Tensor]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from torchdyn_core.adjoint.base import autocast_state, refuse_forward_mode
+from torchdyn_core.adjoint.checkpointed import Replayed
 from torchdyn_core.compiled.cotangents import Nodes, TimeGradients, filled
 from torchdyn_core.compiled.engine import leaf_of, pick, put
 from torchdyn_core.compiled.gradient import Backward, Wanted
@@ -41,7 +41,7 @@ def solved(session: Session, memory: int | None = None) -> Trajectory:
     refuse_forward_mode([*own, *environment], "checkpointed")
     if torch.is_grad_enabled() and any(t.requires_grad for t in outer):
         replay = _Replay(session, places, chunks_for(session, memory))
-        flat = _Compiled.apply(replay, *outer)  # type: ignore[no-untyped-call]
+        flat = Replayed.apply(replay, *outer)  # type: ignore[no-untyped-call]
         result, spec = replay.finish(), replay.spec
     else:
         result = run(session)
@@ -101,9 +101,7 @@ class _Replay:
 
     def forward(self) -> tuple[Tensor, ...]:
         """Run the loop; the flat differentiable outputs."""
-        chunks = self.chunks
-        most = {"most": chunks.rows} if isinstance(chunks, Bounded) else {}
-        self._forward = result = run(self.session, chunks.take, **most)
+        self._forward = result = run(self.session, self.chunks.take)
         self.stats, self.reports = result.stats, result.reports
         place = self.session.engine.place
         self.last = [[leaf.detach() for leaf in pick(result.cursor, part)] for part in (place.y, place.state.carry)]
@@ -117,7 +115,20 @@ class _Replay:
         assert result is not None
         return result
 
-    def backward(self, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def gradients(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+        """Gradients of the inputs, with a graph of their own where one is wanted."""
+        graph = torch.is_grad_enabled()
+        if not graph:
+            try:
+                return self._backward(cotangents)
+            except _Eagerly as reason:
+                warn_once(f"compile=True computes this gradient eagerly: {reason}")
+        environment = [self.session.environment[i] for i in self.places]
+        with self.context(), torch.enable_grad():
+            grads = differentiable(self.session, self.chunks.taken, self.spec, environment, tensors, cotangents)
+        return grads if graph else [None if grad is None else grad.detach() for grad in grads]
+
+    def _backward(self, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Gradients of times, first state and carry, and of what the field reads."""
         if any(t._version != version for t, version in self._constants):
             raise GradientError(
@@ -232,34 +243,6 @@ class _Sums:
     def found(self) -> list[Tensor | None]:
         """The sums."""
         return [total if used else None for total, used in zip(self.totals, self._reached, strict=True)]
-
-
-class _Compiled(torch.autograd.Function):
-    """Autograd's view of a compiled solve."""
-
-    @staticmethod
-    def forward(replay: _Replay, *tensors: Tensor) -> tuple[Any, ...]:
-        return replay.forward()
-
-    @staticmethod
-    def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.replay = inputs[0]  # type: ignore[attr-defined]
-        ctx.save_for_backward(*inputs[1:])  # their versions are checked: a weight changed in place raises
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        replay: _Replay = ctx.replay
-        tensors = ctx.saved_tensors
-        if not torch.is_grad_enabled():
-            try:
-                return None, *replay.backward(cotangents)
-            except _Eagerly as reason:
-                warn_once(f"compile=True computes this gradient eagerly: {reason}")
-        environment = [replay.session.environment[i] for i in replay.places]
-        with replay.context(), torch.enable_grad():
-            grads = differentiable(replay.session, replay.chunks.taken, replay.spec, environment, tensors, cotangents)
-        return None, *(grads if torch.is_grad_enabled() else [None if g is None else g.detach() for g in grads])
 
 
 def _flat(tree: Tree) -> list[Tensor | None]:

@@ -68,7 +68,7 @@ class Nodes:
         t0, t1, y0, y1 = reports.gathered(reading, chunk.used, chunk.end)
         place = (step,) if row is None else (step, row)
         following = (step + 1,) if row is None else (step + 1, row)
-        dense = [part[place] for part in chunk.dense] if chunk.dense else reports.no_dense(len(step))
+        dense = [part[place] for part in chunk.dense] if chunk.dense else self._no_dense(len(step), row is not None)
         with torch.enable_grad():
             at = [leaf_of(t) for t in (reports.times(reading), t0, t1)]
             ends, stages = [[leaf_of(leaf) for leaf in part] for part in (y0, y1)], [leaf_of(leaf) for leaf in dense]
@@ -82,7 +82,7 @@ class Nodes:
         for node, first, last in zip(self._node_states(), found[:count], found[count : 2 * count], strict=True):
             node.index_put_(place, first, accumulate=True)
             node.index_put_(following, last, accumulate=True)
-        for node, grad in zip(self._node_dense(dense), found[2 * count :], strict=False):
+        for node, grad in zip(self._node_dense(), found[2 * count :], strict=False):
             node.index_put_(place, grad, accumulate=True)
         if times is not None:
             times.add_reports(reading.report, reading.sample, found[-3])
@@ -101,7 +101,7 @@ class Nodes:
     def add_dense(self, dense: Maybe) -> None:
         """Cotangents of each step's dense output."""
         if any(cotangent is not None for cotangent in dense):
-            for node, cotangent in zip(self._node_dense(self._chunk.dense), dense, strict=True):
+            for node, cotangent in zip(self._node_dense(), dense, strict=True):
                 if cotangent is not None:
                     node += cotangent
 
@@ -129,15 +129,20 @@ class Nodes:
             ]
         return self._states
 
-    def _node_dense(self, like: Sequence[Tensor]) -> list[Tensor]:
+    def _node_dense(self) -> list[Tensor]:
         """One row a step."""
         if self._dense is None:
-            shapes = self._chunk.dense_shapes
-            self._dense = [
-                torch.zeros((self._chunk.rows, *shape), dtype=leaf.dtype, device=leaf.device)
-                for shape, leaf in zip(shapes, like, strict=True)
-            ]
+            self._dense = self._zeros(self._chunk.rows, [leaf.shape for leaf in self._chunk.dense_like])
         return self._dense
+
+    def _no_dense(self, count: int, rowwise: bool) -> list[Tensor]:
+        """Zeros for dense output: what an interpolation that is linear in it is differentiated at."""
+        return self._zeros(count, [leaf.shape[rowwise:] for leaf in self._chunk.dense_like])
+
+    def _zeros(self, count: int, shapes: list[torch.Size]) -> list[Tensor]:
+        like = zip(shapes, self._chunk.dense_like, strict=True)
+        device = self._chunk.used.times.device
+        return [torch.zeros((count, *shape), dtype=leaf.dtype, device=device) for shape, leaf in like]
 
     def _buffers(self, nodes: list[Tensor]) -> list[Tensor]:
         """Nodes with room behind them, as long as the chunk's own buffers."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from torchdyn_core.compiled import checkpointed, run
 from torchdyn_core.compiled.capture import configuration, refuse, refused
 from torchdyn_core.compiled.reason import explained
-from torchdyn_core.errors import IncompatibleError, TorchdynError, warn_once
+from torchdyn_core.compiled.tape import rows_for
+from torchdyn_core.errors import GradientError, IncompatibleError, ShapeError, TorchdynError, warn_once
 from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape
 from torchdyn_core.loop.problem import Problem, Trajectory
@@ -58,11 +59,13 @@ class Compiled(Driver):
             _check_ground(problem)
             task, inputs = run.laid_out(problem)
             found = configuration(task, inputs), task
-            if refused(found[0]) and not self._require:
+            if refused(*found) and not self._require:
                 return None
-            session = run.enter(problem, found[0], task, inputs)
+            session = run.enter(problem, *found, inputs, rows_for(memory))
             session.require = self._require
             trajectory = checkpointed.solved(session, memory)
+        except (ShapeError, GradientError):  # bad input is bad input
+            raise
         except Exception as error:  # whatever torch's compilers do not take, the eager loop does, or says what is wrong
             reason = explained(error)
             if self._require:

@@ -197,14 +197,18 @@ class Engine:
 
     @cached_property
     def _stepped(self) -> list[Tensor]:
-        """Shadows of what a step tried gives.
+        """Shadows of what a step tried gives."""
+        watch = _Watch([*self.inputs, *self.cursor, *self.surroundings])
+        with torch.no_grad(), self.shadows.mode, watch:
+            return self._detached(self._step, self.inputs, self.cursor, self.surroundings)
+
+    def inspect(self) -> None:
+        """Look at every operator of a step.
 
         Raises:
             IncompatibleError: If the field draws random numbers or writes to what it reads.
         """
-        watch = _Watch([*self.inputs, *self.cursor, *self.surroundings])
-        with torch.no_grad(), self.shadows.mode, watch:
-            return self._detached(self._step, self.inputs, self.cursor, self.surroundings)
+        _ = self._stepped
 
     @property
     def integral(self) -> list[Tensor]:

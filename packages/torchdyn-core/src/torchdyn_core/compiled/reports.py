@@ -43,7 +43,6 @@ class Reports:
     def __init__(self, problem: Problem, engine: Engine) -> None:
         self._problem, self._engine, layout = problem, engine, problem.layout
         self._count = problem.ts.shape[0] - 2
-        self.dense_like: list[tuple[tuple[int, ...], torch.dtype]] = []
         ts = problem.ts.detach()[1:-1]
         self.rows: list[Rows] = []
         if layout.shared:
@@ -113,13 +112,6 @@ class Reports:
         """Their times."""
         ts = self._problem.ts.detach()
         return ts[reading.report] if reading.sample is None else ts[reading.report, reading.sample]
-
-    def no_dense(self, count: int) -> list[Tensor]:
-        """Zeros for dense output: what an interpolation that is linear in it is differentiated at."""
-        axes = 1 if self._problem.layout.shared else 2
-        lead = (count,)
-        return [torch.zeros((*lead, *shape[axes - 1 :]), dtype=dtype, device=self._directed.device)
-                for shape, dtype in self.dense_like]  # fmt: skip
 
     def interpolated(
         self, times: Tensor, t0: Tensor, t1: Tensor, y0: list[Tensor], y1: list[Tensor], dense: list[Tensor]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchdyn_core.binding import NO_ARGS
 from torchdyn_core.compiled.body import Inputs, Task
 from torchdyn_core.compiled.capture import Key, capture
-from torchdyn_core.compiled.engine import Buffers, Counters, Engine, Plan, Splitter, pick, put
+from torchdyn_core.compiled.engine import Buffers, Counters, Engine, Plan, Splitter, pick, pick_indices, put
 from torchdyn_core.compiled.reports import Reading, Reports
 from torchdyn_core.layout import Segments
 from torchdyn_core.loop.body import resumed, where_flag
@@ -24,7 +24,7 @@ from torchdyn_core.runge_kutta import ExplicitRungeKutta
 from torchdyn_core.solution import Stats, Status
 from torchdyn_core.tree import Tree, leaves, tree_map
 
-__all__ = ["Chunk", "Run", "Session", "capacity", "enter", "laid_out", "needs_dense", "records", "run", "trajectory"]
+__all__ = ["Chunk", "Run", "Session", "enter", "laid_out", "needs_dense", "records", "run", "trajectory"]
 
 _ROOM = 64 * 2**20  # bytes of buffers that one entry into the loop may fill
 _FEWEST, _MOST = 8, 4096  # rows of a buffer
@@ -39,12 +39,14 @@ class Session:
         engine: The kernels.
         flat: Inputs of the captured graph, as Dynamo hands them over.
         entries: How often a compiled loop was entered.
+        rows: Rows of a buffer.
         require: Whether to raise where a kernel cannot be made.
     """
 
     problem: Problem
     engine: Engine
     flat: tuple[Any, ...]
+    rows: int
     entries: int = 0
     require: bool = False
 
@@ -70,7 +72,7 @@ class Chunk(NamedTuple):
         carry: Leaves of the carry there.
         reading: Which reports were read off them.
         dense: Their dense output, where a backward pass or the solution itself will ask for it.
-        dense_shapes: Shapes of one step's dense output.
+        dense_like: What one step's dense output looks like: tensors without storage.
     """
 
     rows: int
@@ -80,7 +82,7 @@ class Chunk(NamedTuple):
     carry: list[Tensor]
     reading: Reading | None
     dense: list[Tensor]
-    dense_shapes: list[tuple[int, ...]]
+    dense_like: list[Tensor]
 
 
 @dataclass(eq=False)
@@ -118,10 +120,11 @@ def laid_out(problem: Problem) -> tuple[Task, Inputs]:
     return task, inputs
 
 
-def enter(problem: Problem, key: Key, task: Task, inputs: Inputs) -> Session:
-    """Find or make the engine for a problem."""
+def enter(problem: Problem, key: Key, task: Task, inputs: Inputs, most: int | None) -> Session:
+    """Find or make the engine for a problem, whose buffers have `most` rows at most."""
     captured, shapes, flat = capture(key, task, inputs)
-    return Session(problem, captured.engine(shapes, inputs, flat, capacity(problem)), flat)
+    rows = _capacity(problem) if most is None else min(_capacity(problem), most)
+    return Session(problem, captured.engine(shapes, inputs, flat, rows), flat, rows)
 
 
 def needs_dense(problem: Problem) -> bool:
@@ -130,26 +133,24 @@ def needs_dense(problem: Problem) -> bool:
     return problem.ts.requires_grad or not own
 
 
-def capacity(problem: Problem) -> int:
+def _capacity(problem: Problem) -> int:
     """Rows of a buffer: as many as fit, and no more than there may be steps."""
     stages = 8 if problem.ts.shape[0] > 2 or problem.dense else 1
     size = stages * sum(leaf.nbytes for leaf in leaves(problem.y0)) + 1
     return int(min(max(_ROOM // size, _FEWEST), _MOST))
 
 
-def run(session: Session, take: Callable[[Chunk], None] | None = None, most: int = _MOST) -> Run:
+def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
     """Integrate.
 
     Arguments:
         session: The solve.
         take: Told of every chunk, where a backward pass will ask for them.
-        most: Most rows of a buffer.
     """
     problem, engine = session.problem, session.engine
     environment = [tensor.detach() for tensor in session.environment]
     outer = [*session.inputs, *environment]
-    rows = min(capacity(problem), most)
-    values = engine.values(session.flat, rows)
+    rows, values = session.rows, engine.values(session.flat, session.rows)
     reports = Reports(problem, engine)
     outlast = problem.dense or problem.record_steps
     plan = Plan(take is not None or outlast or bool(reports), problem.dense or bool(reports))
@@ -219,9 +220,9 @@ def _begun(session: Session, cursor: list[Tensor]) -> list[Tensor]:
 
     control = [like(new, old) for new, old in zip(went_on.control, tree.control, strict=True)]
     cursor = list(cursor)
-    for place, leaf in zip(pick(range(engine.width), engine.place.control), control, strict=True):  # type: ignore[arg-type]
+    for place, leaf in zip(pick_indices(engine.place.control), control, strict=True):
         cursor[place] = leaf
-    for place, leaf in zip(pick(range(engine.width), engine.place.state.carry), leaves(resume.carry), strict=True):  # type: ignore[arg-type]
+    for place, leaf in zip(pick_indices(engine.place.state.carry), leaves(resume.carry), strict=True):
         cursor[place] = leaf.detach().clone()
     return cursor
 
@@ -233,13 +234,12 @@ def _chunk(session: Session, result: Run, count: int, buffers: Buffers, cursor: 
     used = Buffers(buffers.times[:count], *([part[:count] for part in parts] for parts in buffers[1:]))
     reading = None
     if result.reports:
-        result.reports.dense_like = [(tuple(part.shape[1:]), part.dtype) for part in used.dense]
         reading = result.reports.read(used)
         if reading is not None:
             result.interior.append(result.reports.values(reading, used, end))
     wanted = problem.dense or (reading is not None and needs_dense(problem))
-    dense, shapes = used.dense if wanted else [], [tuple(part.shape[1:]) for part in used.dense]
-    return Chunk(count, buffers._replace(dense=[]), used._replace(dense=[]), end, carry, reading, dense, shapes)
+    dense, like = used.dense if wanted else [], [part[0].to("meta") for part in used.dense]
+    return Chunk(count, buffers._replace(dense=[]), used._replace(dense=[]), end, carry, reading, dense, like)
 
 
 def _between(
@@ -269,7 +269,7 @@ def _between(
     if engine.stops_at_jumps and bool((counters.jumped & cursor[place.active]).any()):
         split = list(engine.renew(*session.inputs, *cursor, *outer[len(session.inputs) :]))
         result.stats.evaluations += engine.costs.rebuild
-        for index in pick(range(engine.width), place.state.cache):  # type: ignore[arg-type]
+        for index in pick_indices(place.state.cache):
             cursor[index] = split[index]
     return cursor
 

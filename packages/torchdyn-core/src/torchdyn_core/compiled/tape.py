@@ -15,7 +15,7 @@ from torchdyn_core.compiled.reports import Reading
 from torchdyn_core.compiled.run import Chunk, Session, needs_dense
 from torchdyn_core.errors import IncompatibleError
 
-__all__ = ["Bounded", "Chunks", "Kept", "chunks_for"]
+__all__ = ["Bounded", "Chunks", "Kept", "chunks_for", "rows_for"]
 
 
 class Chunks(ABC):
@@ -54,19 +54,20 @@ class Bounded(Chunks):
 
     Arguments:
         session: The solve.
-        memory: Most states alive at any time.
+        memory: Most states alive at any time, at least 8: two of a chunk and those behind it, and four of the tape.
 
     Raises:
-        IncompatibleError: If more than states would have to be kept.
+        IncompatibleError: If that is too few, or more than states would have to be kept.
     """
 
     def __init__(self, session: Session, memory: int) -> None:
         super().__init__()
+        if memory < _LEAST:
+            raise IncompatibleError(f"memory={memory}; compiled solves need at least {_LEAST}")
         if session.problem.ts.shape[0] > 2 and needs_dense(session.problem):
             raise IncompatibleError("memory= with gradients that need the dense output of every step")
         self._session = session
-        self.rows = max(1, (memory - 4) // 4)
-        self._tape = BoundedTape(memory - self.rows)
+        self._tape = BoundedTape(memory - max(session.rows, 4))
 
     def take(self, chunk: Chunk) -> None:
         used = chunk.used
@@ -96,6 +97,14 @@ class Bounded(Chunks):
         t0, t1 = (t.clone() for t in step[0].unbind(0))
         out = list(engine.again(*session.inputs, t0, t1, *y, *carry, *environment))
         return out[: len(y)], out[len(y) :]
+
+
+_LEAST = 8
+
+
+def rows_for(memory: int | None) -> int | None:
+    """The most rows of a buffer under a bound on memory; never one, a size that is no symbol."""
+    return None if memory is None else max(2, (memory - 4) // 4)
 
 
 def chunks_for(session: Session, memory: int | None) -> Kept | Bounded:

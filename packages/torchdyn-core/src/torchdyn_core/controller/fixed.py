@@ -107,7 +107,7 @@ class Fixed(StepController):
             assert isinstance(self.grid, Tensor)
             if isinstance(following, Tensor):
                 grid = self.grid.to(following.device, following.dtype)
-                return grid[following.long().clamp(max=len(grid) - 1)]
+                return torch.take(grid, following.long().clamp(max=len(grid) - 1))
             return float(self.grid[min(int(following), len(self.grid) - 1)])
         if self.steps is not None:
             count, dt = float(self.steps), length / self.steps

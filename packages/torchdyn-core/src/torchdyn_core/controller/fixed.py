@@ -107,7 +107,9 @@ class Fixed(StepController):
             assert isinstance(self.grid, Tensor)
             if isinstance(following, Tensor):
                 grid = self.grid.to(following.device, following.dtype)
-                return torch.take(grid, following.long().clamp(max=len(grid) - 1))
+                place = following.long().clamp(max=len(grid) - 1)
+                # flat, since a compiled loop would read a lone index as a Python number
+                return grid.index_select(0, place.reshape(-1)).reshape(place.shape)
             return float(self.grid[min(int(following), len(self.grid) - 1)])
         if self.steps is not None:
             count, dt = float(self.steps), length / self.steps

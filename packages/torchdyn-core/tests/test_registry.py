@@ -1,10 +1,16 @@
 """The registry: names from core and from plugins; a plugin that breaks, in whatever way, breaks alone."""
 
+import builtins
+import importlib
 import subprocess
 import sys
 import textwrap
 import threading
+import tomllib
 import warnings
+from importlib import metadata
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +28,7 @@ from torchdyn_core import (
     solve,
 )
 from torchdyn_core import registry as registry_module
-from torchdyn_core.discovery import State
+from torchdyn_core.discovery import Plugin, State, installed
 from torchdyn_core.plugin import Component
 from torchdyn_core.registry import Registry, default_registry
 
@@ -83,17 +89,36 @@ def test_metadata_and_manifest_and_class_are_each_read_when_they_are_needed(site
 BROKEN = {
     "import error": ("from torchdyn_core import no_such_thing", "cannot import name", "Upgrade or uninstall"),
     "any exception": ("raise FileNotFoundError('libgraph.so')", "FileNotFoundError: libgraph.so", "Upgrade"),
+    "panic": ("class Panic(BaseException): pass\nraise Panic('in Rust')", "Panic: in Rust", "Upgrade"),
+    "skipped test": ("import pytest\npytest.importorskip('no_such_library')", "Skipped: ", "Upgrade"),
+    "cancelled": ("import asyncio\nraise asyncio.CancelledError('x')", "CancelledError: x", "Upgrade"),
+    "speechless": (
+        "class Dumb(Exception):\n def __str__(self): raise self\nraise Dumb",
+        "fails to describe",
+        "Upgrade",
+    ),
     "exit at import": ("import sys; sys.exit(3)", "SystemExit: 3", "Upgrade"),
     "missing dependency": ("import no_such_library.part", "no_such_library", "Install 'no_such_library'"),
     "syntax error": ("def (", "SyntaxError", "Upgrade"),
-    "misspelt hook": (HOOK.replace("torchdyn_components", "torchdyn_component"), "torchdyn_component", "Upgrade"),
+    "misspelt hook": (
+        HOOK.replace("torchdyn_components", "torchdyn_component"),
+        "unknown hook 'torchdyn_component'",
+        "Upgrade",
+    ),
     "no hook": ("x = 1", "is @hookimpl missing?", "Upgrade"),
     "undecorated hook": (HOOK.replace("@hookimpl", ""), "is @hookimpl missing?", "Upgrade"),
     "hook with arguments": (HOOK.replace("components()", "components(x)"), "x", "Upgrade"),
     "hook that raises": (MANIFEST.format(components="1 / 0"), "ZeroDivisionError", "Upgrade"),
+    "hook that panics": (MANIFEST.format(components="exec('raise BaseException(7)')"), "BaseException: 7", "Upgrade"),
+    "two hooks": (
+        HOOK
+        + HOOK.replace("@hookimpl", "@hookimpl(specname='torchdyn_components')").replace("def torchdyn_", "def my_"),
+        "it has 2 hooks torchdyn_components; wanted one",
+        "Upgrade",
+    ),
     "hook that exits": (MANIFEST.format(components="exit(1)"), "SystemExit", "Upgrade"),
     "rubbish": (MANIFEST.format(components="['solver']"), "wanted a tuple of Component", "Upgrade"),
-    "none": (MANIFEST.format(components="None"), "is @hookimpl missing", "Upgrade"),
+    "none": (MANIFEST.format(components="None"), "returned None; wanted a tuple of Component", "Upgrade"),
     "nothing": (MANIFEST.format(components="()"), "no component", "Upgrade"),
     "unknown kind": (MANIFEST.format(components="(Component('solvr', 'a', 'b:C'),)"), "did you mean 'solver'", "Upgr"),
     "dotted name": (MANIFEST.format(components="(Component('solver', 'a.b', 'b:C'),)"), "name='a.b'", "Upgrade"),
@@ -141,6 +166,13 @@ TARGETS = {
     "another kind": ("sound_methods:Decay", "wanted a class of kind Solver"),
     "no class": ("sound_methods:__doc__", "wanted a class of kind Solver"),
     "module that exits": ("exits:Step", "SystemExit: 2"),
+    "module that panics": ("panics:Step", "BaseException: 3"),
+}
+
+
+ODD_MODULES = {
+    "exits": "raise SystemExit(2)",
+    "panics": "raise BaseException(3)",
 }
 
 
@@ -151,7 +183,7 @@ def test_a_component_whose_class_is_not_there_breaks_alone(site, kind):
     bad = MANIFEST.format(
         components=f"(Component('solver', 'bad', {target!r}), Component('solver', 'good', 'sound_methods:Step'))"
     )
-    site.install("torchdyn-half", {"half": "half_plugin"}, half_plugin=bad, exits="raise SystemExit(2)")
+    site.install("torchdyn-half", {"half": "half_plugin"}, half_plugin=bad, **ODD_MODULES)
     registry = Registry()
     with pytest.raises(PluginError) as error:
         registry.get("solver", "half.bad")
@@ -295,145 +327,14 @@ def test_components_are_checked_where_they_are_made(options, message):
         Component(**{"kind": "solver", "name": "a", "target": "b:C", **options})
 
 
-def test_importing_core_and_listing_names_import_nothing_heavy():
-    code = """
-        import sys, torchdyn_core
-        from torchdyn_core.registry import default_registry
-        default_registry().components()
-        try:
-            default_registry().get("solver", "dopri55")
-        except LookupError:
-            pass
-        heavy = {"dgl", "torchsde", "pytorch_lightning", "lightning", "matplotlib", "typer", "rich", "scipy", "pytest",
-                 "hypothesis", "pandas", "sklearn", "torchdiffeq", "torch_geometric", "torch._inductor"}
-        print(sorted(heavy & set(sys.modules)))
-    """
-    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
-
-
-def test_entry_points_that_cannot_be_read_are_their_distributions_trouble(site):
-    site.sound()
-    info = site.folder / "torchdyn_wreck-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchdyn-wreck\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[torchdyn.v1]\nno equals sign here\n")
-    registry = Registry()
-    assert registry.get("solver", "sound.step")
-    with pytest.raises(PluginError, match=r"torchdyn-wreck 1\.2 has entry points that cannot be read"):
-        registry.get("solver", "wreck.x")
-    assert states(registry)["wreck", "torchdyn-wreck"] is State.FAILED
-
-
-def test_metadata_without_a_name_are_no_hindrance(site):
-    site.sound()
-    info = site.folder / "nameless-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\n")
-    (info / "entry_points.txt").write_text("[torchdyn.v1]\nnameless = nameless_plugin\n")
-    (site.folder / "nameless_plugin.py").write_text((site.folder / "sound_plugin.py").read_text())
-    registry = Registry()
-    assert registry.get("solver", "nameless.step") is registry.get("solver", "sound.step")
-    assert states(registry)["nameless", "an unknown distribution"] is State.LOADED
-
-
-def test_a_bare_name_that_a_plugin_has_is_pointed_out(site):
-    site.sound()
-    registry = Registry()
-    registry.names("solver")
-    with pytest.raises(UnknownComponentError, match=r"did you mean 'sound\.step'"):
-        registry.get("solver", "step")
-
-
-@pytest.mark.parametrize("file", ["entry_points.txt", "METADATA"])
-def test_metadata_that_are_no_text_are_their_distributions_trouble(site, file):
-    site.sound()
-    site.install("torchdyn-wreck", {"wreck": "wreck_plugin"}, wreck_plugin=HOOK)
-    (site.folder / "torchdyn_wreck-1.2.dist-info" / file).write_bytes(b"[torchdyn.v1]\nName: \xff\n\xff = a:b\n")
-    registry = Registry()
-    assert registry.get("solver", "sound.step").__name__ == "Step"
-    assert "sound.step" in registry.names("solver") and registry.report()
-
-
-@pytest.mark.parametrize("place", ["import", "hook", "class"])
-def test_a_panic_that_is_no_exception_breaks_its_plugin_alone(site, place):
-    panic = "class Panic(BaseException): pass\n"
-    source = MANIFEST.format(components="(Component('solver', 'a', 'panicking:C'),)")
-    if place == "import":
-        source = panic + "raise Panic('rust')"
-    elif place == "hook":
-        source = panic + source.replace("    return", "    raise Panic('rust')\n    return")
-    site.sound()
-    site.install(
-        "torchdyn-panic", {"panic": "panic_plugin"}, panic_plugin=source, panicking=panic + "raise Panic('rust')"
-    )
-    registry = Registry()
-    with pytest.raises(PluginError, match=r"Panic: rust.*torchdyn-panic"):
-        registry.get("solver", "panic.a")
-    assert registry.get("solver", "sound.step").__name__ == "Step"
-
-
-def test_an_interrupted_plugin_is_loaded_when_it_is_asked_for_again(site):
-    source = MANIFEST.format(components="(Component('solver', 'step', 'sound_methods:Step'),)")
-    source = "times = []\n" + source.replace(
-        "    return", "    times.append(1)\n    if len(times) == 1: raise KeyboardInterrupt\n    return"
-    )
-    site.sound()
-    site.install("torchdyn-slow", {"slow": "slow_plugin"}, slow_plugin=source)
-    registry = Registry()
-    with pytest.raises(KeyboardInterrupt):
-        registry.get("solver", "slow.step")
-    assert registry.get("solver", "slow.step").__name__ == "Step"
-
-
-def test_a_module_that_is_being_imported_may_ask_the_registry(site):
-    """One thread imports a plugin's module, which asks for a name; another asks the registry for that plugin."""
-    site.sound()
-    body = "import both, time\nboth.inside.set()\nboth.asked.wait(10)\nboth.registry.get('solver', 'heun')\n"
-    site.install(
-        "torchdyn-both", {"both": "both_plugin"},
-        both_plugin=body + MANIFEST.format(components="(Component('solver', 'step', 'sound_methods:Step'),)"),
-        both="import threading\ninside, asked = threading.Event(), threading.Event()",
-    )  # fmt: skip
-    import importlib
-
-    both, found = importlib.import_module("both"), []
-    both.registry = registry = Registry()
-    first = threading.Thread(target=lambda: importlib.import_module("both_plugin"), daemon=True)
-    second = threading.Thread(target=lambda: found.append(registry.get("solver", "both.step")), daemon=True)
-    first.start()
-    both.inside.wait(10)
-    second.start()
-    both.asked.set()
-    for thread in (first, second):
-        thread.join(20)
-        assert not thread.is_alive(), "the registry and Python's import lock wait for each other"
-    assert found[0].__name__ == "Step"
-
-
-def test_a_manifest_that_asks_the_registry_is_sound(site, monkeypatch):
-    source = "from torchdyn_core.registry import default_registry\nseen = default_registry().names('solver')\n" + HOOK
-    site.install("torchdyn-nested", {"nested": "nested_plugin"}, nested_plugin=source)
-    registry = Registry()
-    monkeypatch.setattr(registry_module, "default_registry", lambda: registry)
-    (plugin,) = (p for p in registry.report() if p.name == "nested")
-    assert plugin.state is State.LOADED and not plugin.problem and plugin.cause is None
-    assert "euler" in sys.modules["nested_plugin"].seen
-
-
-def test_lazy_attributes_of_a_manifest_are_left_alone(site):
-    source = HOOK + (
-        "\ndef __dir__():\n    return [*globals(), 'Heavy']\n\ndef __getattr__(name):\n    raise RuntimeError(name)\n"
-    )
-    site.install("torchdyn-lazy", {"lazy": "lazy_plugin"}, lazy_plugin=source)
-    assert states(Registry())["lazy", "torchdyn-lazy"] is State.LOADED
-
-
 @pytest.mark.parametrize(
     ("methods", "words"),
     [
         ("from torchdyn_core import Solver\nclass C(Solver): pass", r"is abstract: it lacks init, interpolate, step"),
-        ("class M(type):\n    def __repr__(cls): 1 / 0\nclass C(metaclass=M): pass", "ZeroDivisionError"),
+        (
+            "class M(type):\n    def __repr__(cls): 1 / 0\nclass C(metaclass=M): pass",
+            "type M .* a class of kind Solver",
+        ),
     ],
 )
 def test_a_class_that_cannot_be_used_is_refused(site, methods, words):
@@ -525,3 +426,332 @@ def test_an_editable_install_that_is_listed_twice_is_one_plugin(site, tmp_path_f
 def test_every_name_of_the_projects_own_is_reserved(site, name):
     site.install("torchdyn-stranger", {name: "stranger_plugin"}, stranger_plugin=HOOK)
     assert states(Registry())[name, "torchdyn-stranger"] is State.REFUSED
+
+
+def test_importing_core_and_listing_names_import_nothing_heavy():
+    code = """
+        import sys, torchdyn_core
+        from torchdyn_core.registry import default_registry
+        default_registry().components()
+        try:
+            default_registry().get("solver", "dopri55")
+        except LookupError:
+            pass
+        heavy = {"dgl", "torchsde", "pytorch_lightning", "lightning", "matplotlib", "typer", "rich", "scipy", "pytest",
+                 "hypothesis", "pandas", "sklearn", "torchdiffeq", "torch_geometric", "torch._inductor"}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_entry_points_that_cannot_be_read_are_their_distributions_trouble(site):
+    site.sound()
+    info = site.folder / "torchdyn_wreck-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchdyn-wreck\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[torchdyn.v1]\nno equals sign here\n")
+    registry = Registry()
+    assert registry.get("solver", "sound.step")
+    with pytest.raises(PluginError, match=r"torchdyn-wreck 1\.2 has entry points that cannot be read"):
+        registry.get("solver", "wreck.x")
+    assert states(registry)["wreck", "torchdyn-wreck"] is State.FAILED
+
+
+def test_metadata_without_a_name_are_no_hindrance(site):
+    site.sound()
+    info = site.folder / "nameless-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\n")
+    (info / "entry_points.txt").write_text("[torchdyn.v1]\nnameless = nameless_plugin\n")
+    (site.folder / "nameless_plugin.py").write_text((site.folder / "sound_plugin.py").read_text())
+    registry = Registry()
+    assert registry.get("solver", "nameless.step") is registry.get("solver", "sound.step")
+    assert states(registry)["nameless", "an unknown distribution"] is State.LOADED
+
+
+def test_a_bare_name_that_a_plugin_has_is_pointed_out(site):
+    site.sound()
+    registry = Registry()
+    registry.names("solver")
+    with pytest.raises(UnknownComponentError, match=r"did you mean 'sound\.step'"):
+        registry.get("solver", "step")
+
+
+UNREADABLE = {
+    "entry points": ("entry_points.txt", b"[torchdyn.v1]\nwreck = wreck_plugin\n\xff = x\n"),
+    "metadata": ("METADATA", b"Metadata-Version: 2.1\nName: torchdyn-wreck\nVersion: 1.2\nAuthor: \xff\n"),
+}
+
+
+@pytest.mark.parametrize("file", UNREADABLE)
+def test_a_wrong_byte_in_the_metadata_is_its_distributions_trouble(site, file):
+    name, content = UNREADABLE[file]
+    site.sound()
+    site.install("torchdyn-wreck", {"wreck": "wreck_plugin"}, wreck_plugin="raise AssertionError('imported')")
+    (site.folder / "torchdyn_wreck-1.2.dist-info" / name).write_bytes(content)
+    registry = Registry()
+    with pytest.warns(PluginWarning, match=r"torchdyn-wreck 1\.2 has .* that cannot be read: UnicodeDecodeError"):
+        assert "sound.step" in registry.names("solver")
+    assert registry.get("solver", "sound.step")
+    assert states(registry)["wreck", "torchdyn-wreck"] is State.FAILED and "wreck_plugin" not in sys.modules
+    with pytest.raises(PluginError, match="cannot be read"):
+        registry.get("solver", "wreck.x")
+
+
+def test_a_wrong_byte_in_a_neighbour_that_is_no_plugin_is_passed_over(site):
+    info = site.folder / "wreck-1.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_bytes(b"[console_scripts]\n\xff = a:b\n")
+    site.sound()
+    assert set(states(Registry())) == {("core", "torchdyn-core"), ("sound", "torchdyn-sound")}
+
+
+def test_a_plugin_without_metadata_is_reported(site):
+    site.install("torchdyn-bare", {"bare": "bare_plugin"}, bare_plugin=HOOK)
+    (site.folder / "torchdyn_bare-1.2.dist-info" / "METADATA").unlink()
+    assert {plugin.name: plugin.state for plugin in Registry().report()}["bare"] is not State.FOUND
+
+
+INTERRUPTED = """
+from torchdyn_core.plugin import Component, hookimpl
+
+calls = []
+
+@hookimpl
+def torchdyn_components():
+    calls.append(1)
+    if len(calls) == 1:
+        raise {error}
+    return (Component("solver", "s", "torchdyn_core:Euler"),)
+"""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
+def test_an_interrupt_leaves_nothing_behind(site, error):
+    late = """
+        import int_plugin
+        from torchdyn_core import Euler
+
+        int_plugin.calls.append(1)
+        if len(int_plugin.calls) == 3:
+            raise {error}
+
+        class Late(Euler):
+            pass
+    """
+    hook = INTERRUPTED.replace("torchdyn_core:Euler", "int_methods:Late")
+    sources = {"int_plugin": hook.format(error=error.__name__), "int_methods": late.format(error=error.__name__)}
+    site.install("torchdyn-int", {"int": "int_plugin"}, **sources)
+    registry = Registry()
+    for _ in range(2):
+        with pytest.raises(error):
+            registry.get("solver", "int.s")  # at the hook, then at the class
+    assert registry.get("solver", "int.s").__name__ == "Late"
+    assert states(registry)["int", "torchdyn-int"] is State.LOADED
+
+
+MEETING = """
+import builtins
+
+builtins.torchdyn_meeting.set()
+import time; time.sleep(0.3)  # the other thread gets to where it needs this module
+builtins.torchdyn_asked = {question}
+"""
+
+
+@pytest.mark.parametrize("question", ['registry.get("solver", "heun")', 'registry.names("solver")'])
+def test_a_module_that_asks_the_registry_while_another_thread_loads_it(site, monkeypatch, question):
+    """Whoever imports a module holds its lock in Python; if the registry had a lock too, both would wait for ever."""
+    site.sound()
+    source = MEETING.format(question=f"builtins.torchdyn_{question}") + HOOK.replace("b:C", "torchdyn_core:Euler")
+    site.install("torchdyn-meet", {"meet": "meet_plugin"}, meet_plugin=source)
+    registry, meeting = Registry(), threading.Event()
+    monkeypatch.setattr(builtins, "torchdyn_registry", registry, raising=False)
+    monkeypatch.setattr(builtins, "torchdyn_meeting", meeting, raising=False)
+    monkeypatch.setattr(builtins, "torchdyn_asked", None, raising=False)
+    got = []
+
+    def ask():
+        meeting.wait(30)
+        got.append(registry.get("solver", "meet.a"))
+
+    threads = [
+        threading.Thread(target=work, daemon=True) for work in (lambda: importlib.import_module("meet_plugin"), ask)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert got == [Euler] and builtins.torchdyn_asked
+    assert states(registry)["meet", "torchdyn-meet"] is State.LOADED
+
+
+def test_a_manifest_that_asks_the_registry_finds_all_but_itself(site, monkeypatch):
+    site.sound()
+    asking = "import builtins\nbuiltins.torchdyn_found.append(builtins.torchdyn_registry.names('solver'))\n"
+    hook = HOOK.replace("    return", f"    {'; '.join(asking.splitlines())}\n    return").replace(
+        "b:C", "asks_plugin:C"
+    )
+    site.install("torchdyn-asks", {"asks": "asks_plugin"}, asks_plugin=asking + hook)
+    registry, found = Registry(), []
+    monkeypatch.setattr(builtins, "torchdyn_registry", registry, raising=False)
+    monkeypatch.setattr(builtins, "torchdyn_found", found, raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert {"sound.step", "asks.a"} <= set(registry.names("solver"))
+    assert len(found) == 2 and all("sound.step" in names and "asks.a" not in names for names in found)
+    (plugin,) = (plugin for plugin in registry.report() if plugin.name == "asks")
+    assert (plugin.state, plugin.problem, plugin.cause) == (State.LOADED, "", None)
+
+
+def test_a_package_that_asks_the_registry_while_a_user_imports_it(site, monkeypatch):
+    """Its module is there and has no hook yet: that is no reason to set it aside."""
+    ask = "import builtins\nbuiltins.torchdyn_found.append(builtins.torchdyn_registry.{})\n"
+    get = "builtins.torchdyn_registry.get('solver', 'early.a')"
+    own = f"try:\n    {get}\nexcept ImportError as error:\n    said = str(error)\n"
+    source = ask.format("names('solver')") + own + HOOK.replace("b:C", "torchdyn_core:Euler")
+    site.install("torchdyn-early", {"early": "early_plugin"}, early_plugin=source)
+    registry, found = Registry(), []
+    monkeypatch.setattr(builtins, "torchdyn_registry", registry, raising=False)
+    monkeypatch.setattr(builtins, "torchdyn_found", found, raising=False)
+    module = importlib.import_module("early_plugin")
+    assert found and "early.a" not in found[0] and "asks for it while it is loaded itself" in module.said
+    assert registry.get("solver", "early.a") is Euler
+
+
+def test_two_threads_that_load_one_plugin_get_one_result(site, monkeypatch):
+    source = HOOK.replace("    return", "    import builtins; builtins.torchdyn_barrier.wait(30)\n    return")
+    site.install("torchdyn-both", {"both": "both_plugin"}, both_plugin=source)
+    monkeypatch.setattr(builtins, "torchdyn_barrier", threading.Barrier(2), raising=False)
+    registry, got = Registry(), []
+    threads = [threading.Thread(target=lambda: got.append(registry.components()), daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(got) == 2 and got[0]["solver", "both.a"] is got[1]["solver", "both.a"]
+    assert registry.components()["solver", "both.a"] is got[0]["solver", "both.a"]
+
+
+def test_two_threads_that_look_for_plugins_find_the_same_ones(site):
+    """One looks while the other one is looking; the first to have looked is believed."""
+    site.sound()
+    found = []
+
+    def entry_points():
+        if not found:
+            found.append("looking")
+            other = threading.Thread(target=lambda: found.append(registry.report()), daemon=True)
+            other.start()
+            other.join(30)
+        return installed()
+
+    registry = Registry(entry_points)
+    assert registry.report() == found[1] and registry.report() == found[1]
+
+
+def test_a_failure_does_not_undo_another_threads_success(site):
+    """A second thread comes while the first one, for which the plugin failed, is about to write that down."""
+    site.install("torchdyn-slow", {"slow": "slow_plugin"}, slow_plugin=INTERRUPTED.format(error="OSError"))
+    threads = []
+
+    class Slow(Plugin):
+        def __setattr__(self, name, value):
+            if name == "problem" and "OSError" in value:
+                threads.append(threading.Thread(target=registry.report, daemon=True))
+                threads[0].start()
+                threads[0].join(0.3)
+            object.__setattr__(self, name, value)
+
+    point = EntryPoint("slow", "slow_plugin", "torchdyn.v1")
+    registry = Registry(lambda: [Slow("slow", "torchdyn-slow", point, "1.2")], environ={})
+    registry.report()
+    threads[0].join(30)
+    (plugin,) = (plugin for plugin in registry.report() if plugin.name == "slow")
+    assert len(threads) == 1 and registry.get("solver", "slow.s") is Euler
+    assert (plugin.state, plugin.problem, plugin.cause) == (State.LOADED, "", None)
+
+
+def test_asking_for_a_lazy_packages_hook_imports_nothing_of_it(site):
+    """A package that lists its lazy names in `__dir__`: they are not to be touched when its hook is looked for."""
+    lazy = """
+        __all__ = ["Heavy"]
+
+        def __getattr__(name):
+            if name == "Heavy":
+                import lazy_heavy
+                return lazy_heavy.Heavy
+            raise AttributeError(name)
+
+        def __dir__():
+            return [*globals(), *__all__]
+    """
+    source = HOOK.replace("b:C", "lazy_heavy:Heavy") + textwrap.dedent(lazy)
+    site.install("torchdyn-lazy", {"lazy": "lazy_plugin"}, lazy_plugin=source, lazy_heavy="raise OSError('touched')")
+    registry = Registry()
+    assert "lazy.a" in registry.names("solver") and "lazy_heavy" not in sys.modules
+
+
+def test_pluggy_is_one_that_leaves_lazy_names_alone():
+    """Before 1.7 it reads every name that `dir` gives of a package, and so imports what the package puts off."""
+    requirements = metadata.requires("torchdyn-core")
+    if (declared := Path(__file__).parents[1] / "pyproject.toml").exists():  # the installed metadata may be older
+        requirements = tomllib.loads(declared.read_text())["project"]["dependencies"]
+    assert "pluggy>=1.7" in requirements
+
+
+def test_a_class_is_looked_up_once(site, monkeypatch):
+    site.sound()
+    registry = Registry()
+    step = registry.get("solver", "sound.step")
+    monkeypatch.delattr(sys.modules["sound_methods"], "Step")
+    assert registry.get("solver", "sound.step") is step
+
+
+@pytest.mark.parametrize("stranger", ["aaa-stranger", "zzz-stranger"])
+def test_the_owner_of_a_name_is_to_blame_and_not_who_was_refused_it(site, stranger):
+    site.install("torchdyn-sde", {"sde": "broken_sde"}, broken_sde="raise OSError('libsde.so')")
+    site.install(stranger, {"sde": "stranger_plugin"}, stranger_plugin=HOOK)
+    with pytest.raises(PluginError, match=r"torchdyn-sde 1\.2 failed to load .* libsde\.so") as caught:
+        Registry().get("solver", "sde.srk")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_plugin_that_is_out_of_use_takes_no_name(site):
+    """One of another version or without readable metadata is no twin, and stays what it is whatever its name."""
+    site.sound()
+    site.install("torchdyn-old", {"sound": "x", "Ill": "x", "sde": "x"}, group="torchdyn.v0")
+    site.install("torchdyn-torn", {"sound": "x"})
+    (site.folder / "torchdyn_torn-1.2.dist-info" / "METADATA").write_bytes(b"Name: torchdyn-torn\nX: \xff\n")
+    registry = Registry()
+    assert registry.get("solver", "sound.step").__name__ == "Step"
+    found = states(registry)
+    assert {found[name, "torchdyn-old"] for name in ("sound", "Ill", "sde")} == {State.INCOMPATIBLE}
+    assert found["sound", "torchdyn-torn"] is State.FAILED
+
+
+def test_an_entry_point_may_name_an_object_and_extras(site):
+    source = """
+        from torchdyn_core.plugin import Component, hookimpl
+
+        class Manifest:
+            class inner:
+                @staticmethod
+                @hookimpl(specname="torchdyn_components")
+                def brought():
+                    return [Component("solver", "a", "torchdyn_core:Euler")]
+    """
+    site.install("torchdyn-deep", {"deep": "deep_plugin:Manifest.inner [heavy]"}, deep_plugin=source)
+    assert Registry().get("solver", "deep.a") is Euler
+
+
+def test_names_of_core_are_bare():
+    registry = Registry(entry_points=lambda: ())
+    with pytest.raises(
+        UnknownComponentError, match=r"core's names are bare; wanted a name; did you mean 'dopri8' or 'dopri5'"
+    ):
+        registry.get("solver", "core.dopri6")
+    with pytest.raises(UnknownComponentError, match="core's names are bare; wanted 'dopri5'"):
+        registry.bearers("core.dopri5")

@@ -25,6 +25,7 @@ from torchdyn_core import (
     PluginWarning,
     UnknownComponentError,
     VectorField,
+    discovery,
     solve,
 )
 from torchdyn_core import registry as registry_module
@@ -41,6 +42,17 @@ def torchdyn_components():
 """
 
 HOOK = MANIFEST.format(components="(Component('solver', 'a', 'b:C'),)")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_else_is_installed(monkeypatch):
+    """The plugins of whoever runs the tests are none of theirs: they look at the folders that a test adds, alone."""
+    before = set(sys.path)
+
+    def distributions():
+        return metadata.distributions(path=[folder for folder in sys.path if folder not in before])
+
+    monkeypatch.setattr(discovery, "distributions", distributions)
 
 
 def states(registry):

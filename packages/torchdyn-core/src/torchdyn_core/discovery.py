@@ -12,7 +12,7 @@ from typing import Any
 
 from torchdyn_core.plugin import GROUP, Component, is_plugin_name
 
-__all__ = ["CORE", "FIRST_PARTY", "Plugin", "State", "discover", "in_words", "installed", "shown"]
+__all__ = ["CORE", "FIRST_PARTY", "HOST", "Plugin", "State", "discover", "in_words", "installed", "shown"]
 
 CORE = "core"
 
@@ -25,6 +25,10 @@ FIRST_PARTY = {
 _ANY_VERSION = "torchdyn.v"
 
 _UNKNOWN = "an unknown distribution"
+
+HOST = (KeyboardInterrupt, GeneratorExit)
+"""What concerns the host. All else that a plugin raises is the plugin's trouble, also what is no `Exception`: an exit,
+a skipped test, the panic of an extension written in Rust."""
 
 
 class State(enum.StrEnum):
@@ -85,7 +89,7 @@ class Plugin:
 
     def remedy(self, cause: BaseException | None) -> str:
         """What a user can do about a broken plugin."""
-        if isinstance(cause, ModuleNotFoundError) and cause.name:
+        if isinstance(cause, ModuleNotFoundError) and isinstance(cause.name, str) and cause.name:
             missing = cause.name.partition(".")[0]
             return f"Install {missing!r}, which it needs, or uninstall {self.distribution}."
         return f"Upgrade or uninstall {self.distribution}, and tell its authors."
@@ -95,7 +99,9 @@ def shown(value: object, form: Callable[[Any], str] = repr) -> str:
     """A stranger's object in words, also where it cannot put itself into words."""
     try:
         return form(value)
-    except Exception:
+    except HOST:
+        raise
+    except BaseException:
         return f"<an object of type {type(value).__name__} that fails to describe itself>"
 
 

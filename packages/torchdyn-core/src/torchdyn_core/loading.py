@@ -15,15 +15,11 @@ from typing import Any
 import pluggy
 
 from torchdyn_core import plugin as specification
-from torchdyn_core.discovery import Plugin, in_words, shown
+from torchdyn_core.discovery import HOST, Plugin, in_words, shown
 from torchdyn_core.errors import PluginError
 from torchdyn_core.plugin import INTERFACES, OBJECTS, PROJECT, Component
 
-__all__ = ["HOST", "Unfinished", "class_of", "components_of", "manifest_of"]
-
-HOST = (KeyboardInterrupt, GeneratorExit)
-"""What concerns the host. All else that a plugin raises is the plugin's trouble, also what is no `Exception`: an exit,
-a skipped test, the panic of an extension written in Rust."""
+__all__ = ["Unfinished", "class_of", "components_of", "manifest_of"]
 
 
 class Unfinished(Exception):

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint
 from typing import Any, NoReturn
 
-from torchdyn_core.discovery import CORE, FIRST_PARTY, Plugin, State, discover, installed
+from torchdyn_core.discovery import CORE, FIRST_PARTY, HOST, Plugin, State, discover, installed
 from torchdyn_core.errors import OptionError, PluginError, PluginWarning, UnknownComponentError, close_matches
-from torchdyn_core.loading import HOST, Unfinished, class_of, components_of, manifest_of
+from torchdyn_core.loading import Unfinished, class_of, components_of, manifest_of
 from torchdyn_core.plugin import INTERFACES, Component
 
 __all__ = ["Registry", "configured", "default_registry"]

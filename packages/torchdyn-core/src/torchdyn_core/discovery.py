@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import email
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
 
 from torchdyn_core.plugin import GROUP, Component, is_plugin_name
 
-__all__ = ["CORE", "FIRST_PARTY", "Plugin", "State", "discover", "installed"]
+__all__ = ["CORE", "FIRST_PARTY", "HOST", "Plugin", "State", "discover", "in_words", "installed", "shown"]
 
 CORE = "core"
 
@@ -23,12 +24,17 @@ FIRST_PARTY = {
 
 _ANY_VERSION = "torchdyn.v"
 
+_UNKNOWN = "an unknown distribution"
+
+HOST = (KeyboardInterrupt, GeneratorExit)
+"""What concerns the host. All else that a plugin raises is the plugin's trouble, also what is no `Exception`: an exit,
+a skipped test, the panic of an extension written in Rust."""
+
 
 class State(enum.StrEnum):
     """How far a plugin has come."""
 
     FOUND = "found"
-    LOADING = "loading"
     LOADED = "loaded"
     FAILED = "failed"
     REFUSED = "refused"
@@ -51,7 +57,6 @@ class Plugin:
         cause: The exception behind the problem.
         components: What it brings, once its manifest is loaded.
         said: Whether the problem has been warned of.
-        loader: The thread that loads it, or did.
     """
 
     name: str
@@ -63,7 +68,6 @@ class Plugin:
     cause: BaseException | None = None
     components: tuple[Component, ...] = ()
     said: bool = field(default=False, repr=False)
-    loader: int = field(default=0, repr=False)
 
     @property
     def origin(self) -> str:
@@ -76,35 +80,59 @@ class Plugin:
 
     def fail(self, state: State, sentence: str, cause: BaseException | None = None) -> None:
         """Set the plugin aside, with the reason."""
-        reason = "" if cause is None else f": {type(cause).__name__}: {cause}. {self.remedy(cause)}"
-        self.state, self.cause = state, cause
-        self.problem = f"plugin {self.name!r} of {self.origin} {sentence}{reason}"
+        self.problem, self.cause, self.state = self.wording(sentence, cause), cause, state
+
+    def wording(self, sentence: str, cause: BaseException | None = None) -> str:
+        """What is wrong with this plugin, as users read it."""
+        reason = "" if cause is None else f": {in_words(cause)}. {self.remedy(cause)}"
+        return f"plugin {self.name!r} of {self.origin} {sentence}{reason}"
 
     def remedy(self, cause: BaseException | None) -> str:
         """What a user can do about a broken plugin."""
-        if isinstance(cause, ModuleNotFoundError) and cause.name:
+        if isinstance(cause, ModuleNotFoundError) and isinstance(cause.name, str) and cause.name:
             missing = cause.name.partition(".")[0]
             return f"Install {missing!r}, which it needs, or uninstall {self.distribution}."
         return f"Upgrade or uninstall {self.distribution}, and tell its authors."
 
 
+def shown(value: object, form: Callable[[Any], str] = repr) -> str:
+    """A stranger's object in words, also where it cannot put itself into words."""
+    try:
+        return form(value)
+    except HOST:
+        raise
+    except BaseException:
+        return f"<an object of type {type(value).__name__} that fails to describe itself>"
+
+
+def in_words(cause: BaseException) -> str:
+    """An exception in one line or more: its type and what it says."""
+    return f"{type(cause).__name__}: {shown(cause, str)}"
+
+
 def installed() -> Iterator[EntryPoint | Plugin]:
     """Entry points in any version of the plugin group; in place of those that cannot be read, plugins that failed."""
     for distribution in distributions():
-        try:
-            text = distribution.read_text("entry_points.txt") or ""
-        except Exception:  # not even text: nothing of ours, whoever's it is
-            continue
         # reading the text first keeps a distribution that has nothing to do with us, and is broken, out of the way
-        if _ANY_VERSION not in text:
+        if _ANY_VERSION not in _text(distribution, "entry_points.txt"):
             continue
         try:
             yield from list(distribution.entry_points)
         except Exception as cause:  # whatever stands there, the other distributions are not to blame
-            name, version = _identity(distribution)
+            name, version, _ = _identity(distribution)
             unreadable = Plugin(_normalised(name).removeprefix("torchdyn-").replace("-", "_"), name, None, version)
             unreadable.fail(State.FAILED, "has entry points that cannot be read", cause)
             yield unreadable
+
+
+def _text(distribution: Distribution, name: str) -> str:
+    """A file of a distribution's metadata as far as it can be read: one wrong byte does not hide whose file it is."""
+    try:
+        return distribution.read_text(name) or ""
+    except UnicodeDecodeError as error:
+        return error.object.decode(errors="replace")
+    except Exception:  # a damaged archive, a disk that fails
+        return ""
 
 
 def discover(entry_points: Iterable[EntryPoint | Plugin], selection: str | None) -> list[Plugin]:
@@ -142,18 +170,24 @@ def discover(entry_points: Iterable[EntryPoint | Plugin], selection: str | None)
 
 
 def _plugin(point: EntryPoint) -> Plugin:
-    distribution: Distribution | None = point.dist
-    name, version = ("an unknown distribution", "") if distribution is None else _identity(distribution)
-    return Plugin(point.name, name, point, version)
+    if point.dist is None:
+        return Plugin(point.name, _UNKNOWN, point)
+    name, version, trouble = _identity(point.dist)
+    plugin = Plugin(point.name, name, point, version)
+    if trouble is not None:  # whose name it may bear cannot be told
+        plugin.fail(State.FAILED, "has metadata that cannot be read", trouble)
+    return plugin
 
 
-def _identity(distribution: Distribution) -> tuple[str, str]:
-    """Name and version, also where the metadata lack them or cannot be read."""
+def _identity(distribution: Distribution) -> tuple[str, str, Exception | None]:
+    """Name and version, also where the metadata lack them; as much as can be read of them, and why no more can be."""
+    metadata: Any  # a message; its protocol leaves `get` out
+    trouble = None
     try:
-        metadata: Any = distribution.metadata  # a message; its protocol leaves `get` out
-    except Exception:
-        return "a distribution with unreadable metadata", ""
-    return metadata.get("Name", "an unknown distribution"), metadata.get("Version", "")
+        metadata = distribution.metadata
+    except Exception as cause:
+        metadata, trouble = email.message_from_string(_text(distribution, "METADATA")), cause
+    return metadata.get("Name", _UNKNOWN), metadata.get("Version", ""), trouble
 
 
 def _normalised(distribution: str) -> str:

@@ -17,7 +17,7 @@ import pluggy
 
 from torchdyn_core.errors import OptionError, close_matches
 
-__all__ = ["GROUP", "INTERFACES", "Component", "hookimpl", "hookspec", "torchdyn_components"]
+__all__ = ["GROUP", "INTERFACES", "OBJECTS", "Component", "hookimpl", "hookspec", "torchdyn_components"]
 
 PROJECT = "torchdyn"
 
@@ -35,7 +35,10 @@ INTERFACES = {
     "path": "torchdyn_core.path:Path",
     "dataset": "collections.abc:Callable",
 }
-"""The kinds of components, and what a component of each kind is a class of."""
+"""The kinds of components, and what a component of each kind is a class of, or, for those in `OBJECTS`, is."""
+
+OBJECTS = frozenset({"dataset"})
+"""The kinds whose components are no classes: a function that makes data serves as it is."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -46,7 +49,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A class that users find by name. The class itself is imported when it is asked for, not before.
+    """A class (a dataset: anything callable) that users find by name. It is imported when it is asked for, not before.
 
     Arguments:
         kind: field, model, layer, solver, controller, adjoint, augmentation, path or dataset.
@@ -71,7 +74,7 @@ class Component:
     paper: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in INTERFACES:
+        if not isinstance(self.kind, str) or self.kind not in INTERFACES:
             raise OptionError(f"kind={self.kind!r}{close_matches(str(self.kind), INTERFACES)}")
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise OptionError(f"name={self.name!r}; wanted lower-case letters, digits and underscores, as in 'dopri5'")
@@ -89,4 +92,4 @@ def is_plugin_name(name: str) -> bool:
 
 @hookspec
 def torchdyn_components() -> Sequence[Component]:  # type: ignore[empty-body]
-    """The components that a plugin brings: at least one. Called once; imports nothing heavy."""
+    """The components that a plugin brings: at least one, the same ones at every call. Imports nothing heavy."""

@@ -3,25 +3,20 @@
 import subprocess
 import sys
 import textwrap
-from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
 import torch
 
 from torchdyn_core import Heun, IncompatibleError
-from torchdyn_core.registry import Registry
 from torchdyn_core.testing import (
     AdjointSuite,
     AugmentationSuite,
     ControllerSuite,
     FieldSuite,
     PathSuite,
-    Rotation,
     SolverSuite,
-    check_plugin,
 )
-from torchdyn_core.testing.docstrings import docstring_problems
 from torchdyn_core.testing.suite import _cases
 
 
@@ -240,80 +235,3 @@ def test_expected_failures_run_as_they_are_when_pytest_is_told_so(tmp_path):
     outcomes = run_expected(tmp_path, "--runxfail")
     assert outcomes["TestA"]["one"] == "passed"
     assert outcomes["TestNothing"]["all[a]"] == ("failure", "Failed: cannot do a")
-
-
-PLUGIN = """
-{extra}
-from torchdyn_core.plugin import Component, hookimpl
-
-@hookimpl
-def torchdyn_components():
-    return (Component("field", "a", "{target}", "{summary}"),)
-"""
-
-GOOD = '''
-from torchdyn_core import VectorField
-
-class Good(VectorField):
-    """A field of nothing.
-
-    Example:
-        >>> 1 + 1
-        2
-    """
-
-class Bare(VectorField):
-    pass
-'''
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({}, None),
-        ({"extra": "import scipy.integrate"}, "imports scipy"),
-        ({"summary": ""}, "no summary"),
-        ({"target": "some_fields:Nothing"}, "has no attribute 'Nothing'"),
-        ({"target": "some_fields:Bare"}, "has no docstring"),
-        ({"extra": "1 / 0"}, "ZeroDivisionError"),
-    ],
-)
-def test_check_plugin_finds_what_keeps_a_plugin_from_being_published(site, monkeypatch, options, words):
-    source = PLUGIN.format(**{"extra": "", "target": "some_fields:Good", "summary": "Nothing", **options})
-    site.install("torchdyn-checked", {"checked": "checked_plugin"}, checked_plugin=source, some_fields=GOOD)
-    monkeypatch.setenv("PYTHONPATH", str(site.folder), prepend=":")
-    registry = Registry()
-    if words is None:
-        check_plugin("checked", registry)
-    else:
-        with pytest.raises(AssertionError, match=words):
-            check_plugin("checked", registry)
-    with pytest.raises(AssertionError, match="no plugin 'unheard'"):
-        check_plugin("unheard", registry)
-
-
-def test_core_is_fit_to_be_published():
-    check_plugin("core", Registry(entry_points=tuple))
-
-
-class Documented:
-    """A class.
-
-    Example:
-        >>> 1
-
-    Arguments:
-        a: One.
-    """
-
-    scale: ClassVar[float] = 1.0
-
-    def __init__(self, a, b):
-        pass
-
-
-def test_docstrings_are_held_to_the_template():
-    said = " ".join(docstring_problems(Documented))
-    assert "['b']" in said and "order" in said
-    assert docstring_problems(Rotation) == []
-    assert docstring_problems(type("None", (), {})) == ["has no docstring"]

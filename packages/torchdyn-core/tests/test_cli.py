@@ -207,6 +207,7 @@ def test_doctor_is_content_with_core_alone(run):
         ("torchdyn-thing", "thing", "torchdyn.v1", None, "loaded", True),
         ("torchdyn-thing", "thing", "torchdyn.v1", "", "disabled", True),
         ("stranger", "sde", "torchdyn.v1", None, "refused", False),
+        ("torchdyn-thing", "Ill-Formed", "torchdyn.v1", None, "refused", False),
         ("torchdyn-thing", "thing", "torchdyn.v2", None, "incompatible", False),
         ("torchdyn-thing", "thing", "torchdyn.v1", "thing,nobody", "missing", False),
     ],
@@ -263,7 +264,7 @@ def test_doctor_goes_on_where_a_solve_breaks(run, monkeypatch):
     assert result.exit_code == 1
     assert json.loads(result.stdout)[-1] == {
         "subject": "solve",
-        "finding": "RuntimeError: illegal instruction",
+        "finding": "raised RuntimeError: illegal instruction",
         "healthy": False,
     }
 
@@ -313,6 +314,7 @@ def test_to_show_one_name_no_stranger_is_asked(run, site, broken, monkeypatch):
     for name in ("dopri5", "sound.step"):
         result = run("show", name)
         assert result.exit_code == 0 and not result.stderr
+    assert "broken_plugin" not in sys.modules
 
 
 def test_a_broken_stranger_is_no_error_where_warnings_are(run, site, broken):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 
 import pytest
@@ -342,3 +343,185 @@ def test_a_bare_name_that_a_plugin_has_is_pointed_out(site):
     registry.names("solver")
     with pytest.raises(UnknownComponentError, match=r"did you mean 'sound\.step'"):
         registry.get("solver", "step")
+
+
+@pytest.mark.parametrize("file", ["entry_points.txt", "METADATA"])
+def test_metadata_that_are_no_text_are_their_distributions_trouble(site, file):
+    site.sound()
+    site.install("torchdyn-wreck", {"wreck": "wreck_plugin"}, wreck_plugin=HOOK)
+    (site.folder / "torchdyn_wreck-1.2.dist-info" / file).write_bytes(b"[torchdyn.v1]\nName: \xff\n\xff = a:b\n")
+    registry = Registry()
+    assert registry.get("solver", "sound.step").__name__ == "Step"
+    assert "sound.step" in registry.names("solver") and registry.report()
+
+
+@pytest.mark.parametrize("place", ["import", "hook", "class"])
+def test_a_panic_that_is_no_exception_breaks_its_plugin_alone(site, place):
+    panic = "class Panic(BaseException): pass\n"
+    source = MANIFEST.format(components="(Component('solver', 'a', 'panicking:C'),)")
+    if place == "import":
+        source = panic + "raise Panic('rust')"
+    elif place == "hook":
+        source = panic + source.replace("    return", "    raise Panic('rust')\n    return")
+    site.sound()
+    site.install(
+        "torchdyn-panic", {"panic": "panic_plugin"}, panic_plugin=source, panicking=panic + "raise Panic('rust')"
+    )
+    registry = Registry()
+    with pytest.raises(PluginError, match=r"Panic: rust.*torchdyn-panic"):
+        registry.get("solver", "panic.a")
+    assert registry.get("solver", "sound.step").__name__ == "Step"
+
+
+def test_an_interrupted_plugin_is_loaded_when_it_is_asked_for_again(site):
+    source = MANIFEST.format(components="(Component('solver', 'step', 'sound_methods:Step'),)")
+    source = "times = []\n" + source.replace(
+        "    return", "    times.append(1)\n    if len(times) == 1: raise KeyboardInterrupt\n    return"
+    )
+    site.sound()
+    site.install("torchdyn-slow", {"slow": "slow_plugin"}, slow_plugin=source)
+    registry = Registry()
+    with pytest.raises(KeyboardInterrupt):
+        registry.get("solver", "slow.step")
+    assert registry.get("solver", "slow.step").__name__ == "Step"
+
+
+def test_a_module_that_is_being_imported_may_ask_the_registry(site):
+    """One thread imports a plugin's module, which asks for a name; another asks the registry for that plugin."""
+    site.sound()
+    body = "import both, time\nboth.inside.set()\nboth.asked.wait(10)\nboth.registry.get('solver', 'heun')\n"
+    site.install(
+        "torchdyn-both", {"both": "both_plugin"},
+        both_plugin=body + MANIFEST.format(components="(Component('solver', 'step', 'sound_methods:Step'),)"),
+        both="import threading\ninside, asked = threading.Event(), threading.Event()",
+    )  # fmt: skip
+    import importlib
+
+    both, found = importlib.import_module("both"), []
+    both.registry = registry = Registry()
+    first = threading.Thread(target=lambda: importlib.import_module("both_plugin"), daemon=True)
+    second = threading.Thread(target=lambda: found.append(registry.get("solver", "both.step")), daemon=True)
+    first.start()
+    both.inside.wait(10)
+    second.start()
+    both.asked.set()
+    for thread in (first, second):
+        thread.join(20)
+        assert not thread.is_alive(), "the registry and Python's import lock wait for each other"
+    assert found[0].__name__ == "Step"
+
+
+def test_a_manifest_that_asks_the_registry_is_sound(site, monkeypatch):
+    source = "from torchdyn_core.registry import default_registry\nseen = default_registry().names('solver')\n" + HOOK
+    site.install("torchdyn-nested", {"nested": "nested_plugin"}, nested_plugin=source)
+    registry = Registry()
+    monkeypatch.setattr(registry_module, "default_registry", lambda: registry)
+    (plugin,) = (p for p in registry.report() if p.name == "nested")
+    assert plugin.state is State.LOADED and not plugin.problem and plugin.cause is None
+    assert "euler" in sys.modules["nested_plugin"].seen
+
+
+def test_lazy_attributes_of_a_manifest_are_left_alone(site):
+    source = HOOK + (
+        "\ndef __dir__():\n    return [*globals(), 'Heavy']\n\ndef __getattr__(name):\n    raise RuntimeError(name)\n"
+    )
+    site.install("torchdyn-lazy", {"lazy": "lazy_plugin"}, lazy_plugin=source)
+    assert states(Registry())["lazy", "torchdyn-lazy"] is State.LOADED
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ("from torchdyn_core import Solver\nclass C(Solver): pass", r"is abstract: it lacks init, interpolate, step"),
+        ("class M(type):\n    def __repr__(cls): 1 / 0\nclass C(metaclass=M): pass", "ZeroDivisionError"),
+    ],
+)
+def test_a_class_that_cannot_be_used_is_refused(site, methods, words):
+    source = MANIFEST.format(components="(Component('solver', 'a', 'odd_methods:C'),)")
+    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=source, odd_methods=methods)
+    with pytest.raises(PluginError, match=words):
+        Registry().get("solver", "odd.a")
+
+
+def test_a_dataset_is_a_function_or_a_class(site):
+    source = MANIFEST.format(
+        components="(Component('dataset', 'good', 'odd_data:load'), Component('dataset', 'bad', 'odd_data:table'))"
+    )
+    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=source, odd_data="def load(): pass\ntable = 3")
+    assert Registry().get("dataset", "odd.good").__name__ == "load"
+    with pytest.raises(PluginError, match="wanted something callable"):
+        Registry().get("dataset", "odd.bad")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [
+        ("solver", "core.dopri5", "core's names are bare; wanted 'dopri5'"),
+        ("solver", None, "wanted a string"),
+        ("solver", 5, "wanted a string"),
+        ("solver", ["dopri5"], "wanted a string"),
+        (["solver"], "dopri5", "no kind of component"),
+        ("solver", "soundd.step", "did you mean 'sound'"),
+    ],
+)
+def test_what_is_no_name_is_said_to_be_none(site, kind, name, words):
+    site.sound()
+    with pytest.raises(UnknownComponentError, match=words):
+        Registry().get(kind, name)
+
+
+def test_two_hooks_and_shared_manifests_are_spoken_of_in_a_sentence(site):
+    two = HOOK + "\n@hookimpl(specname='torchdyn_components')\ndef again():\n    return ()\n"
+    site.install("torchdyn-two", {"two": "two_plugin"}, two_plugin=two)
+    site.install("torchdyn-twin", {"one": "twin_plugin", "other": "twin_plugin"}, twin_plugin=HOOK)
+    found = states(Registry())
+    assert found["two", "torchdyn-two"] is State.FAILED
+    assert found["one", "torchdyn-twin"] is found["other", "torchdyn-twin"] is State.LOADED
+    with pytest.raises(PluginError, match="has 2 hooks torchdyn_components"):
+        Registry().get("solver", "two.a")
+
+
+@pytest.mark.parametrize(
+    ("value", "raises"), [("0", False), ("off", False), (" no ", False), ("", False), ("yes", True)]
+)
+def test_strict_is_a_switch(site, monkeypatch, value, raises):
+    site.sound()
+    site.install("torchdyn-bad", {"bad": "bad_plugin"}, bad_plugin="1 / 0")
+    monkeypatch.setenv("TORCHDYN_STRICT_PLUGINS", value)
+    if raises:
+        with pytest.raises(PluginError, match="torchdyn-bad"):
+            Registry().names("solver")
+    else:
+        with pytest.warns(PluginWarning):
+            assert "sound.step" in Registry().names("solver")
+    monkeypatch.setenv("TORCHDYN_STRICT_PLUGINS", "maybe")
+    with pytest.raises(OptionError, match="wanted 1, true"):
+        Registry().names("solver")
+
+
+def test_a_plugin_that_is_left_out_is_no_failure_even_if_strict(site):
+    site.sound()
+    site.install("torchdyn-bad", {"bad": "bad_plugin"}, bad_plugin="1 / 0")
+    environ = {"TORCHDYN_PLUGINS": " sound , core ", "TORCHDYN_STRICT_PLUGINS": "1"}
+    registry = Registry(environ=environ)
+    assert "sound.step" in registry.names("solver") and ("core", "") not in states(registry)
+
+
+def test_an_editable_install_that_is_listed_twice_is_one_plugin(site, tmp_path_factory, monkeypatch):
+    site.sound()
+    second = tmp_path_factory.mktemp("second")
+    info = second / "torchdyn_sound-1.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchdyn-sound\nVersion: 1.1\n")
+    (info / "entry_points.txt").write_text("[torchdyn.v1]\nsound = elsewhere\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(second)])
+    (plugin,) = (p for p in Registry().report() if p.name == "sound")
+    assert plugin.version == "1.2" and plugin.state is State.LOADED
+
+
+@pytest.mark.parametrize(
+    "name", ["augment", "datasets", "flow", "graph", "hamiltonian", "lightning", "recurrent", "sde", "core"]
+)
+def test_every_name_of_the_projects_own_is_reserved(site, name):
+    site.install("torchdyn-stranger", {name: "stranger_plugin"}, stranger_plugin=HOOK)
+    assert states(Registry())[name, "torchdyn-stranger"] is State.REFUSED

@@ -28,6 +28,7 @@ class State(enum.StrEnum):
     """How far a plugin has come."""
 
     FOUND = "found"
+    LOADING = "loading"
     LOADED = "loaded"
     FAILED = "failed"
     REFUSED = "refused"
@@ -50,6 +51,7 @@ class Plugin:
         cause: The exception behind the problem.
         components: What it brings, once its manifest is loaded.
         said: Whether the problem has been warned of.
+        loader: The thread that loads it, or did.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Plugin:
     cause: BaseException | None = None
     components: tuple[Component, ...] = ()
     said: bool = field(default=False, repr=False)
+    loader: int = field(default=0, repr=False)
 
     @property
     def origin(self) -> str:
@@ -88,8 +91,12 @@ class Plugin:
 def installed() -> Iterator[EntryPoint | Plugin]:
     """Entry points in any version of the plugin group; in place of those that cannot be read, plugins that failed."""
     for distribution in distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+        except Exception:  # not even text: nothing of ours, whoever's it is
+            continue
         # reading the text first keeps a distribution that has nothing to do with us, and is broken, out of the way
-        if _ANY_VERSION not in (distribution.read_text("entry_points.txt") or ""):
+        if _ANY_VERSION not in text:
             continue
         try:
             yield from list(distribution.entry_points)
@@ -141,8 +148,11 @@ def _plugin(point: EntryPoint) -> Plugin:
 
 
 def _identity(distribution: Distribution) -> tuple[str, str]:
-    """Name and version, also where the metadata lack them."""
-    metadata: Any = distribution.metadata  # a message; its protocol leaves `get` out
+    """Name and version, also where the metadata lack them or cannot be read."""
+    try:
+        metadata: Any = distribution.metadata  # a message; its protocol leaves `get` out
+    except Exception:
+        return "a distribution with unreadable metadata", ""
     return metadata.get("Name", "an unknown distribution"), metadata.get("Version", "")
 
 

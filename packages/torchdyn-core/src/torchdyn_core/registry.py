@@ -25,7 +25,7 @@ from torchdyn_core.discovery import CORE, FIRST_PARTY, Plugin, State, discover, 
 from torchdyn_core.errors import OptionError, PluginError, PluginWarning, UnknownComponentError, close_matches
 from torchdyn_core.plugin import INTERFACES, PROJECT, Component
 
-__all__ = ["Registry", "configured", "default_registry"]
+__all__ = ["Registry", "components_of", "configured", "default_registry"]
 
 
 class Registry:
@@ -52,14 +52,14 @@ class Registry:
     ) -> None:
         self._entry_points = entry_points
         self._environ = os.environ if environ is None else environ
-        self._lock = threading.RLock()
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(specification)
+        # Held while the registry's own records are read or written, never while a stranger's code runs: that may
+        # import, and a module that is being imported may ask the registry.
+        self._settled = threading.Condition(threading.RLock())
         self._plugins: list[Plugin] | None = None
         self._classes: dict[tuple[str, str], Any] = {}
         version = importlib.import_module("torchdyn_core").__version__
         self._core = Plugin(CORE, FIRST_PARTY[CORE], None, version)
-        self._core.components = self._ask(CORE, importlib.import_module("torchdyn_core.builtin"))
+        self._core.components = components_of(CORE, importlib.import_module("torchdyn_core.builtin"))
         self._core.state = State.LOADED
 
     def get(self, kind: str, name: str) -> Any:
@@ -70,89 +70,97 @@ class Registry:
             PluginError: If the plugin that the name belongs to is broken, refused or left out, or the class is not
                 where the plugin says it is, or not of its kind.
         """
+        _check_words(kind, name)
         found = self._classes.get((kind, name))
         if found is None:
-            with self._lock:
-                plugin, component = self._find(kind, name)
-                found = self._classes[kind, name] = _imported(plugin, component)
+            plugin, component = self._find(kind, name)
+            found = self._classes.setdefault((kind, name), _imported(plugin, component))
         return found
 
     def names(self, kind: str) -> list[str]:
         """All names of a kind, core's first. Loads every plugin's manifest; says once which plugins are broken."""
-        return [name for known, name in self.components() if known == _checked_kind(kind)]
+        _check_words(kind, "")
+        return [name for known, name in self.components() if known == kind]
 
     def components(self) -> dict[tuple[str, str], Component]:
         """All components by kind and name. Loads every plugin's manifest; says once which plugins are broken."""
-        with self._lock:
-            for plugin in self._load_all():
-                if plugin.problem and plugin.state is not State.DISABLED and not plugin.said:
-                    plugin.said = True
-                    warnings.warn(plugin.problem, PluginWarning, stacklevel=3)
-            return {
-                (component.kind, plugin.full_name(component)): component
-                for plugin in [self._core, *self._found()]
-                for component in plugin.components
-            }
+        plugins = self._found()
+        for plugin in plugins:
+            self._load(plugin)
+            self._raise_if_strict(plugin)
+        for plugin in plugins:
+            if plugin.problem and plugin.state is not State.DISABLED and not plugin.said:
+                plugin.said = True
+                warnings.warn(plugin.problem, PluginWarning, stacklevel=3)
+        return {
+            (component.kind, plugin.full_name(component)): component
+            for plugin in [self._core, *plugins]
+            for component in plugin.components
+        }
 
     def report(self) -> list[Plugin]:
         """Every plugin that is installed, with its state and what is wrong with it; core first. Never raises."""
-        with self._lock:
-            for plugin in self._found():
-                self._load(plugin)
-            return [self._core, *self._found()]
+        plugins = self._found()
+        for plugin in plugins:
+            self._load(plugin)
+        return [self._core, *plugins]
+
+    def bearers(self, name: str) -> list[tuple[Plugin, Component]]:
+        """The components of any kind that bear a full name, each with its plugin. Loads no plugin but the one it names.
+
+        Raises:
+            UnknownComponentError: If no plugin of that name is installed.
+            PluginError: If it is broken.
+        """
+        prefix, dot, bare = name.rpartition(".")
+        plugin = self._plugin("component", name, prefix) if dot else self._core
+        return [(plugin, component) for component in plugin.components if component.name == bare]
 
     def _found(self) -> list[Plugin]:
-        if self._plugins is None:
-            self._plugins = discover(self._entry_points(), self._environ.get("TORCHDYN_PLUGINS"))
-        return self._plugins
+        with self._settled:
+            if self._plugins is None:
+                self._plugins = discover(self._entry_points(), self._environ.get("TORCHDYN_PLUGINS"))
+            return self._plugins
 
     @property
     def _strict(self) -> bool:
-        return self._environ.get("TORCHDYN_STRICT_PLUGINS", "") not in ("", "0")
-
-    def _load_all(self) -> list[Plugin]:
-        for plugin in self._found():
-            self._load(plugin)
-            self._raise_if_strict(plugin)
-        return self._found()
+        value = self._environ.get("TORCHDYN_STRICT_PLUGINS", "")
+        switch = _SWITCHES.get(value.strip().lower())
+        if switch is None:
+            raise OptionError(f"TORCHDYN_STRICT_PLUGINS={value!r}; wanted 1, true, yes, on, or 0, false, no, off")
+        return switch
 
     def _load(self, plugin: Plugin) -> None:
         """Import a plugin's manifest and ask for its components, once."""
-        if plugin.state is not State.FOUND:
-            return
+        with self._settled:
+            while plugin.state is State.LOADING:
+                # a manifest may ask the registry while it is being loaded: it sees all others
+                if plugin.loader == threading.get_ident() or not self._settled.wait(_PATIENCE):
+                    return
+            if plugin.state is not State.FOUND:
+                return
+            plugin.state, plugin.loader = State.LOADING, threading.get_ident()
         assert plugin.entry_point is not None
+        components: tuple[Component, ...] = ()
+        failure: BaseException | None = None
         try:
-            plugin.components = self._ask(plugin.name, plugin.entry_point.load())
-        except (Exception, SystemExit) as cause:  # whatever a stranger's module does, the host goes on
-            if self._manager.has_plugin(plugin.name):  # `register` may have stopped half way
-                self._manager.unregister(name=plugin.name)
-            plugin.fail(State.FAILED, f"failed to load from {plugin.entry_point.value!r}", cause)
-        else:
-            plugin.state = State.LOADED
-
-    def _ask(self, name: str, manifest: object) -> tuple[Component, ...]:
-        """The components of one plugin."""
-        manager = self._manager
-        manager.register(manifest, name)
-        manager.check_pending()  # a misspelt hook is an error here, and this plugin's alone
-        others = [other for known, other in manager.list_name_plugin() if known != name and other is not None]
-        answers = manager.subset_hook_caller("torchdyn_components", others)()
-        if not answers:
-            raise PluginError("it has no hook torchdyn_components: is @hookimpl missing?")
-        (components,) = answers
-        if not isinstance(components, (tuple, list)) or not all(isinstance(c, Component) for c in components):
-            raise PluginError(f"torchdyn_components() returned {components!r}; wanted a tuple of Component(...)")
-        if not components:
-            raise PluginError("torchdyn_components() returned no component")
-        for (kind, name), times in Counter((c.kind, c.name) for c in components).items():
-            if times > 1:
-                raise PluginError(f"torchdyn_components() returned {times} components for {kind} {name!r}")
-        return tuple(components)
+            components = components_of(plugin.name, plugin.entry_point.load())
+        except (KeyboardInterrupt, GeneratorExit):  # the user's or the interpreter's: not the plugin's doing
+            with self._settled:
+                plugin.state = State.FOUND
+                self._settled.notify_all()
+            raise
+        except BaseException as cause:  # whatever a stranger's module does, the host goes on: panics are not Exceptions
+            failure = cause
+        with self._settled:
+            plugin.components, plugin.state = components, State.LOADED
+            if failure is not None:
+                plugin.fail(State.FAILED, f"failed to load from {plugin.entry_point.value!r}", failure)
+            self._settled.notify_all()
 
     def _find(self, kind: str, name: str) -> tuple[Plugin, Component]:
         """The plugin that a name belongs to, and its component; imports no other plugin."""
-        _checked_kind(kind)
-        prefix, dot, bare = str(name).rpartition(".")
+        prefix, dot, bare = name.rpartition(".")
         plugin = self._core
         if dot:
             plugin = self._plugin(kind, name, prefix)
@@ -171,6 +179,9 @@ class Registry:
         if candidates:
             plugin = candidates[0]
             raise PluginError(f"{kind} {name!r} is not available: {plugin.problem}") from plugin.cause
+        if prefix == CORE:
+            bare = name.removeprefix(f"{CORE}.")
+            raise UnknownComponentError(f"no {kind} is named {name!r}: core's names are bare; wanted {bare!r}")
         if prefix in FIRST_PARTY:
             owner = FIRST_PARTY[prefix]
             raise UnknownComponentError(f"no {kind} is named {name!r}: {owner} is not installed; pip install {owner}")
@@ -185,10 +196,46 @@ class Registry:
             raise PluginError(plugin.problem) from plugin.cause
 
 
-def _checked_kind(kind: str) -> str:
-    if kind not in INTERFACES:
+_PATIENCE = 30.0
+"""Seconds to wait for another thread that loads a plugin: it may be waiting for a module that this one imports."""
+
+_SWITCHES = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+}
+
+
+def components_of(name: str, manifest: object) -> tuple[Component, ...]:
+    """The components that a manifest hands over, through the one hook.
+
+    A manager of its own for each plugin: what one does to it, or leaves in it half done, concerns nobody else.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(specification)
+    manager.register(manifest, name)
+    manager.check_pending()  # a misspelt hook is an error here
+    answers = manager.hook.torchdyn_components()
+    if not answers:
+        raise PluginError("it has no hook torchdyn_components: is @hookimpl missing?")
+    if len(answers) > 1:
+        raise PluginError(f"it has {len(answers)} hooks torchdyn_components; wanted one that returns all components")
+    (components,) = answers
+    if not isinstance(components, (tuple, list)) or not all(isinstance(c, Component) for c in components):
+        raise PluginError(f"torchdyn_components() returned {components!r}; wanted a tuple of Component(...)")
+    if not components:
+        raise PluginError("torchdyn_components() returned no component")
+    for (kind, bare), times in Counter((c.kind, c.name) for c in components).items():
+        if times > 1:
+            raise PluginError(f"torchdyn_components() returned {times} components for {kind} {bare!r}")
+    return tuple(components)
+
+
+def _check_words(kind: object, name: object) -> None:
+    """Raise `UnknownComponentError` where a kind is none, or a name no string."""
+    if not isinstance(kind, str) or kind not in INTERFACES:
         raise UnknownComponentError(f"no kind of component is named {kind!r}{close_matches(str(kind), INTERFACES)}")
-    return kind
+    if not isinstance(name, str):
+        raise UnknownComponentError(f"the name of a {kind} is {name!r}; wanted a string: 'dopri5', 'sde.srk'")
 
 
 def _refuse(kind: str, name: str, plugins: list[Plugin], others: list[Plugin]) -> NoReturn:
@@ -208,24 +255,29 @@ def _imported(plugin: Plugin, component: Component) -> Any:
     full, (module, _, attribute) = plugin.full_name(component), component.target.partition(":")
     try:
         target = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as cause:
+        problem = _misfit(component.kind, target)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as cause:  # as in a manifest
         raise PluginError(
             f"{component.kind} {full!r} of {plugin.origin} could not be imported from {component.target!r}: "
             f"{type(cause).__name__}: {cause}. {plugin.remedy(cause)}"
         ) from cause
-    where, _, interface = INTERFACES[component.kind].partition(":")
-    wanted = getattr(importlib.import_module(where), interface)
-    right = isinstance(target, wanted) if component.kind == "dataset" else _is_class_of(target, wanted)
-    if not right:
-        raise PluginError(
-            f"{component.kind} {full!r} of {plugin.origin} is {target!r}; wanted a class of kind {interface}. "
-            f"{plugin.remedy(None)}"
-        )
+    if problem:
+        raise PluginError(f"{component.kind} {full!r} of {plugin.origin} {problem}. {plugin.remedy(None)}")
     return target
 
 
-def _is_class_of(target: Any, wanted: type) -> bool:
-    return isinstance(target, type) and issubclass(target, wanted)
+def _misfit(kind: str, target: Any) -> str:
+    """Why an object is no component of a kind; empty where it is one."""
+    where, _, name = INTERFACES[kind].partition(":")
+    wanted = getattr(importlib.import_module(where), name)
+    if kind == "dataset":  # a function serves as well as a class
+        return "" if isinstance(target, wanted) else f"is {target!r}; wanted something callable"
+    if not (isinstance(target, type) and issubclass(target, wanted)):
+        return f"is {target!r}; wanted a class of kind {name}"
+    missing = sorted(getattr(target, "__abstractmethods__", ()))
+    return f"is abstract: it lacks {', '.join(missing)}" if missing else ""
 
 
 @functools.cache

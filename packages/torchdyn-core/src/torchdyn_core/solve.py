@@ -197,8 +197,8 @@ def _driver(compile: Any, adjoint: Adjoint) -> Driver:
         raise OptionError(f"compile={compile!r}; wanted True, False, or 'require'")
     if not adjoint.compiles:
         raise IncompatibleError(
-            f"adjoint {type(adjoint).__name__} does not compile: it is autograd's graph of every step; "
-            "adjoint='checkpointed' has the same gradient, and compiles"
+            f"adjoint {type(adjoint).__name__} does not compile; adjoint='checkpointed' does, with the gradient of the "
+            "steps taken"
         )
     from torchdyn_core.compiled.driver import Compiled  # brings in torch's compilers, which take a second to import
 

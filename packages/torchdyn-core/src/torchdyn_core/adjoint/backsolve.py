@@ -73,7 +73,6 @@ class Backsolve(Adjoint):
     seminorm: bool = True
 
     replays: ClassVar[bool] = True
-    compiles: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Raise for what a continuous adjoint has no gradient for."""
@@ -105,7 +104,7 @@ class Backsolve(Adjoint):
         """Run the loop without a graph, and tell autograd how to solve backwards."""
         found = find(problem)
         inputs = gather_inputs(problem, found)
-        refuse_forward_mode(inputs, "backsolve")
+        refuse_forward_mode(inputs.outer, "backsolve")
         plain = replace(inputs.problem, save=None, ts=problem.ts.detach())
         plain, guard = watched(plain, found, inspector(inputs) if torch.is_grad_enabled() else None)
         session = _Session(self, inputs, plain, loop)

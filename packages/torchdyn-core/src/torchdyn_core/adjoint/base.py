@@ -171,11 +171,11 @@ def hooks_at_rest(inputs: Inputs) -> Iterator[None]:
             hooks.update(kept)
 
 
-def refuse_forward_mode(inputs: Inputs, name: str) -> None:
+def refuse_forward_mode(outer: list[Tensor], name: str) -> None:
     """Raise where an input carries a tangent: a replayed solve has none to give."""
     if forward_ad._current_level < 0:
         return
-    if any(forward_ad.unpack_dual(t).tangent is not None for t in inputs.outer):
+    if any(forward_ad.unpack_dual(t).tangent is not None for t in outer):
         raise IncompatibleError(f"adjoint={name!r} does not go through forward mode; adjoint='direct' does")
 
 

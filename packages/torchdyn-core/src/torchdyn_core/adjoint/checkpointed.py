@@ -92,7 +92,7 @@ class Checkpointed(Adjoint):
             return compiled
         found = find(problem)
         inputs = gather_inputs(problem, found)
-        refuse_forward_mode(inputs, "checkpointed")
+        refuse_forward_mode(inputs.outer, "checkpointed")
         graph = torch.is_grad_enabled()
         inputs.problem, guard = watched(inputs.problem, found, inspector(inputs) if graph else None)
         if not graph or not any(t.requires_grad for t in inputs.outer):

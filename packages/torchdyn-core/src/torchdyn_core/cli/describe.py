@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from torchdyn_core.discovery import CORE, Plugin, State
 from torchdyn_core.errors import UnknownComponentError, close_matches
-from torchdyn_core.registry import Registry, default_registry
+from torchdyn_core.registry import default_registry
 
 __all__ = ["Description", "describe", "kind_of"]
 
@@ -74,14 +73,11 @@ def kind_of(name: str) -> str:
         UnknownComponentError: If there is none of this name, or there are several.
         PluginError: If the plugin that the name belongs to is broken.
     """
-    owners = _owners(name)
-    kinds = [component.kind for owner in owners for component in owner.components if owner.full_name(component) == name]
+    kinds = [component.kind for _, component in default_registry().bearers(name)]
     if len(kinds) == 1:
         return kinds[0]
     if kinds:
         raise UnknownComponentError(f"{name!r} is of kinds {', '.join(kinds)}; wanted --kind with one of them")
-    if not owners:
-        default_registry().get("solver", name)  # says what is the matter with its plugin: it has no class of any kind
     names = {plugin.full_name(component) for plugin in default_registry().report() for component in plugin.components}
     raise UnknownComponentError(f"nothing is named {name!r}{close_matches(name, names)}")
 
@@ -93,13 +89,9 @@ def describe(kind: str, name: str) -> Description:
         UnknownComponentError: If there is none of this name.
         PluginError: If it is there and broken.
     """
-    target = default_registry().get(kind, name)
-    owner, component = next(
-        (owner, component)
-        for owner in _owners(name)
-        for component in owner.components
-        if (component.kind, owner.full_name(component)) == (kind, name)
-    )
+    registry = default_registry()
+    target = registry.get(kind, name)
+    owner, component = next(pair for pair in registry.bearers(name) if pair[1].kind == kind)
     signature = _signature(target)
     options = [] if signature is None else [_option(parameter) for parameter in signature.parameters.values()]
     arguments = "..." if signature is None else ", ".join(option["name"] for option in options)
@@ -115,13 +107,6 @@ def describe(kind: str, name: str) -> Description:
         properties={fact: getattr(target, fact) for fact in _FACTS if _is_plain(getattr(target, fact, None))},
         docstring=_docstring(target),
     )
-
-
-def _owners(name: str) -> list[Plugin]:
-    """The plugin that a name belongs to, its manifest loaded, or none. A bare name is core's: no plugin is asked."""
-    prefix, dot, _ = name.rpartition(".")
-    registry = default_registry() if dot else Registry(entry_points=tuple)
-    return [p for p in registry.report() if p.name == (prefix if dot else CORE) and p.state is State.LOADED]
 
 
 def _signature(target: Any) -> inspect.Signature | None:

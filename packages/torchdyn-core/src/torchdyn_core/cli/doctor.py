@@ -76,7 +76,7 @@ def _solve() -> Finding:
     try:
         error, gradient = _errors_of_decay()
     except Exception as cause:
-        return Finding("solve", f"{type(cause).__name__}: {cause}", healthy=False)
+        return Finding("solve", f"raised {type(cause).__name__}: {cause}", healthy=False)
     said = f"exp(-1) to {error:.0e}, its gradient to {gradient:.0e} (tolerance 1e-8)"
     return Finding("solve", said, error < 1e-6 and gradient < 1e-6)  # one by one: `max` overlooks a nan
 

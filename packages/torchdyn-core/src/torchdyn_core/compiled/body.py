@@ -93,7 +93,7 @@ class TracedField(BoundField):
         self.calls.count += 1
         time = self.time(t, y)
         with torch.enable_grad():  # a field may differentiate inside; what has no reader costs nothing
-            alive = tree_map(_alive, y)
+            time, alive = time.clone(), tree_map(_alive, y)
             out = function(time, alive) if self.args is None else function(time, alive, self.args)
         return _checked(out, y if like is None else like)
 
@@ -104,7 +104,8 @@ class TracedField(BoundField):
 
 
 def _alive(leaf: Tensor) -> Tensor:
-    return leaf if leaf.requires_grad else leaf.detach().requires_grad_()
+    """A state of the field's own, which it may do to what it likes: whatever it does stays in the field."""
+    return (leaf if leaf.requires_grad else leaf.detach().requires_grad_()).clone()
 
 
 class Lockstep(Layout):
@@ -252,6 +253,7 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     outputs += leaves(mark_tree((outcome.y, outcome.carry), "to"))
     outputs += leaves(mark_tree(outcome.observed.integral, "toseen"))
     outputs += leaves(mark_tree(outcome.observed.dense, "todense"))
-    shapes = Shapes(*(tree_map(Tensor.detach, tree) for tree in (cursor, integral, seen.dense)),
-                    Costs(begin, step, rebuild, counted(before)))  # fmt: skip
-    return shapes, [leaf.detach() for leaf in outputs]
+    cursor, integral, dense = (tree_map(Tensor.detach, tree) for tree in (cursor, integral, seen.dense))
+    return Shapes(cursor, integral, dense, Costs(begin, step, rebuild, counted(before))), [
+        leaf.detach() for leaf in outputs
+    ]

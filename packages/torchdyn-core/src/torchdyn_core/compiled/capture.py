@@ -20,10 +20,13 @@ from torch import Tensor, fx
 
 from torchdyn_core.compiled.body import Inputs, Shapes, Task, body
 from torchdyn_core.compiled.engine import Engine, Signature
+from torchdyn_core.compiled.kernel import COMPILING
 from torchdyn_core.errors import warn_once
 from torchdyn_core.tree import leaves
 
-__all__ = ["Captured", "capture"]
+__all__ = ["Captured", "Key", "capture", "configuration", "refuse", "refused"]
+
+Key = tuple[Any, ...]
 
 LIMIT = 32
 """Captures of one configuration; more mean that a value which the field reads changes with every solve."""
@@ -42,11 +45,10 @@ class Captured:
         self.graph = fx.GraphModule(graph, graph.graph)  # not the lazy kind
         self.signature = _signature(graph)
         self._engines: list[Engine] = []
-        self._lock = threading.RLock()
 
     def engine(self, shapes: Shapes, inputs: Inputs, flat: Sequence[Any], rows: int) -> Engine:
         """The engine for these inputs: the first one that admits their sizes."""
-        with self._lock:
+        with COMPILING:
             for engine in self._engines:
                 if engine.admits(flat, rows):
                     return engine
@@ -57,61 +59,79 @@ class Captured:
             return self._engines[-1]
 
 
-def capture(task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ...]]:
+def configuration(task: Task, inputs: Inputs) -> Key:
+    """What tells configurations apart: those of one key share a set of guarded graphs."""
+    states = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves(inputs.y0))
+    return (*(id(owner) for owner in _owners(task)), task.layout, task.dense, inputs.jumps is None, states)
+
+
+def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ...]]:
     """The captured graph that holds for a task now, captured if need be, and its inputs.
 
     Arguments:
+        key: The configuration.
         task: What to capture.
         inputs: Of the solve.
     """
-    owners = [_owner(part) for part in (task.source, task.solver, task.controller, task.integral_loss)]
-    states = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves(inputs.y0))
-    key = (*(id(owner) for owner in owners), task.layout, task.dense, inputs.jumps is None, states)
-    with _config(), torch.enable_grad():
+    with COMPILING, _config(), torch.enable_grad():
         try:
-            shapes, _ = _guarded(key, owners)(task, inputs)
+            shapes, _ = _guarded(key, task)(task, inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:
-            name = getattr(owners[0], "__qualname__", None) or getattr(owners[0], "co_qualname", "the field")
+            owner = _owners(task)[0]
+            name = getattr(owner, "__qualname__", None) or getattr(owner, "co_qualname", "the field")
             warn_once(
                 f"compile: {name} was captured {LIMIT} times, since a Python value that it reads changes with every "
                 "solve; wanted it as a tensor, through args= or as a buffer"
             )
             _forget(key)
-            shapes, _ = _guarded(key, owners)(task, inputs)
+            shapes, _ = _guarded(key, task)(task, inputs)
     captured, flat = _handed.found
     del _handed.found
     return captured, shapes, flat
 
 
-_functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
-_lock = threading.RLock()
+def _owners(task: Task) -> list[object]:
+    """What captures are kept with: codes of functions, classes of the rest."""
+    parts = (task.source, task.solver, task.controller, task.integral_loss)
+    return [part.__code__ if isinstance(part, types.FunctionType) else type(part) for part in parts]
+
+
+_functions: dict[Key, Callable[..., Any]] = {}
+_refused: set[Key] = set()
 _numbers = itertools.count()
 
 
-def _owner(part: object) -> object:
-    """What captures are kept with: the code of a function, else the class."""
-    return part.__code__ if isinstance(part, types.FunctionType) else type(part)
-
-
-def _guarded(key: tuple[Any, ...], owners: Sequence[object]) -> Callable[..., Any]:
+def _guarded(key: Key, task: Task) -> Callable[..., Any]:
     """The body under Dynamo's guards, with a code object of its own, since guards are kept with the code."""
     made = _functions.get(key)
     if made is None:
-        with _lock:
+        with COMPILING:
             if key not in _functions:
                 # Dynamo keeps what it learns of sizes by name: one configuration is to know nothing of the others
                 code = body.__code__.replace(co_name=f"body_{next(_numbers)}")
                 own = types.FunctionType(code, body.__globals__, code.co_name)
                 _functions[key] = torch.compile(own, backend=_backend, fullgraph=True)
-                for owner in owners:
+                for owner in _owners(task):
                     weakref.finalize(owner, _forget, key)
             made = _functions[key]
     return made
 
 
-def _forget(key: tuple[Any, ...]) -> None:
-    with _lock:
-        _functions.pop(key, None)
+def _forget(key: Key) -> None:
+    _functions.pop(key, None)
+    _refused.discard(key)
+
+
+def refuse(key: Key, task: Task) -> None:
+    """Remember a configuration that cannot be compiled: to find that out again would take a second each time."""
+    _refused.add(key)
+    for owner in _owners(task):
+        weakref.finalize(owner, _forget, key)
+
+
+def refused(key: Key) -> bool:
+    """Whether a configuration is known not to compile."""
+    return key in _refused
 
 
 def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., list[Tensor]]:

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from torchdyn_core.adjoint.base import autocast_state
+from torchdyn_core.adjoint.base import autocast_state, refuse_forward_mode
 from torchdyn_core.compiled.cotangents import Nodes, TimeGradients, filled
 from torchdyn_core.compiled.engine import leaf_of, pick, put
-from torchdyn_core.compiled.gradient import Wanted
+from torchdyn_core.compiled.gradient import Backward, Wanted
+from torchdyn_core.compiled.reason import explained
 from torchdyn_core.compiled.run import Chunk, Run, Session, run, trajectory
 from torchdyn_core.compiled.second import differentiable
-from torchdyn_core.errors import GradientError
+from torchdyn_core.compiled.tape import Bounded, Kept, chunks_for
+from torchdyn_core.errors import GradientError, IncompatibleError, warn_once
 from torchdyn_core.loop.problem import Outputs, Trajectory
 from torchdyn_core.loop.transition import saved
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
@@ -23,20 +25,26 @@ from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 __all__ = ["solved"]
 
 
-def solved(session: Session) -> Trajectory:
-    """Run a compiled solve, and tell autograd how to differentiate it."""
+def solved(session: Session, memory: int | None = None) -> Trajectory:
+    """Run a compiled solve, and tell autograd how to differentiate it.
+
+    Arguments:
+        session: The solve.
+        memory: Most states to keep; None keeps one for each step.
+    """
     problem, engine = session.problem, session.engine
     environment = session.environment
     places = [i for i in engine.differentiable if environment[i].requires_grad]
     resume = problem.resume
     own = [problem.ts, *leaves(problem.y0), *leaves(None if resume is None else resume.carry)]
     outer = [*own, *(environment[i] for i in places)]
+    refuse_forward_mode([*own, *environment], "checkpointed")
     if torch.is_grad_enabled() and any(t.requires_grad for t in outer):
-        replay = _Replay(session, places)
+        replay = _Replay(session, places, chunks_for(session, memory))
         flat = _Compiled.apply(replay, *outer)  # type: ignore[no-untyped-call]
         result, spec = replay.finish(), replay.spec
     else:
-        result = run(session, states=False)
+        result = run(session)
         parts, spec = flatten(_outputs(session, result))
         flat = tuple(parts)
     outputs: Outputs = unflatten(flat, spec)
@@ -83,8 +91,8 @@ def cursor_end(result: Run, engine: Any) -> list[Tensor]:
 class _Replay:
     """One compiled solve between its forward and its backward passes."""
 
-    def __init__(self, session: Session, places: list[int]) -> None:
-        self.session, self.places = session, places
+    def __init__(self, session: Session, places: list[int], chunks: Kept | Bounded) -> None:
+        self.session, self.places, self.chunks = session, places, chunks
         self.context = autocast_state(session.problem.layout.device)
         self.spec: Any = None
         self._forward: Run | None = None
@@ -93,8 +101,12 @@ class _Replay:
 
     def forward(self) -> tuple[Tensor, ...]:
         """Run the loop; the flat differentiable outputs."""
-        self._forward = result = run(self.session, states=True)
-        self.chunks, self.stats, self.reports = result.chunks, result.stats, result.reports
+        chunks = self.chunks
+        most = {"most": chunks.rows} if isinstance(chunks, Bounded) else {}
+        self._forward = result = run(self.session, chunks.take, **most)
+        self.stats, self.reports = result.stats, result.reports
+        place = self.session.engine.place
+        self.last = [[leaf.detach() for leaf in pick(result.cursor, part)] for part in (place.y, place.state.carry)]
         self.integral = [leaf.detach() for leaf in result.integral]
         flat, self.spec = flatten(_outputs(self.session, result))
         return tuple(flat)
@@ -114,17 +126,16 @@ class _Replay:
             )
         problem = self.session.problem
         total: Outputs = unflatten(list(cotangents), self.spec)
-        y_bar, carry_bar, interior, integral, steps, dense = (_flat(part) for part in total)
+        last, carried, interior, integral, steps, dense = (_flat(part) for part in total)
         environment = [t.detach() for t in self.session.environment]
         sums = _Sums([torch.zeros_like(environment[i]) for i in self.places])
-        like = self.chunks[-1] if self.chunks else None
-        y_bar = filled(y_bar, leaves(problem.y0) if like is None else like.end)
-        carry_bar = filled(carry_bar, [] if like is None else like.carry)
+        y_bar, carry_bar = filled(last, self.last[0]), filled(carried, self.last[1])
         integral_bar = filled(integral, self.integral) if any(c is not None for c in integral) else []
-        times = TimeGradients(self.session, self.chunks) if problem.ts.requires_grad else None
-        step = sum(chunk.rows for chunk in self.chunks)
-        report = sum(len(c.reading.report) for c in self.chunks if c.reading is not None)
-        for chunk in reversed(self.chunks):
+        taken = self.chunks.taken
+        times = TimeGradients(self.session, taken) if problem.ts.requires_grad else None
+        step = sum(chunk.rows for chunk in taken)
+        report = sum(len(chunk.reading.report) for chunk in taken if chunk.reading is not None)
+        for chunk in self.chunks.backwards():
             step -= chunk.rows
             nodes, rows = Nodes(chunk), slice(step, step + chunk.rows)
             if chunk.reading is not None:
@@ -153,8 +164,7 @@ class _Replay:
         y_bar, carry_bar, integral_bar = bars
         node_y, node_dense = nodes.y, nodes.dense
         wanted = Wanted(tuple(self.places), timed, bool(node_y), bool(node_dense), bool(integral_bar))
-        with self.context():
-            undo = engine.backward(wanted, buffers.times.shape[0])
+        undo = self._loop(wanted, buffers.times.shape[0])
         time_bars = torch.zeros_like(buffers.times) if timed else buffers.times
         y_bar, carry_bar = undo(
             [torch.tensor(chunk.rows)], y_bar, carry_bar, sums.totals, [time_bars] if timed else [], [buffers.times],
@@ -166,6 +176,18 @@ class _Replay:
         sums.mark(undo.reached)
         time_bars = time_bars[: chunk.rows]
         return y_bar, carry_bar, time_bars if nodes.times is None else time_bars + nodes.times
+
+    def _loop(self, wanted: Wanted, rows: int) -> Backward:
+        """The backward loop."""
+        session = self.session
+        try:
+            with self.context():
+                return session.engine.backward(wanted, rows)
+        except Exception as error:
+            reason = explained(error)
+            if session.require:
+                raise IncompatibleError(f"compile='require': {reason}") from error
+            raise _Eagerly(reason) from error
 
     def _through_first_carry(
         self, y_bar: list[Tensor], carry_bar: list[Tensor], sums: _Sums, environment: list[Tensor]
@@ -184,6 +206,10 @@ class _Replay:
             )  # fmt: skip
         sums.add(found[len(states) :])
         return [bar if g is None else bar + g for bar, g in zip(y_bar, found, strict=False)]
+
+
+class _Eagerly(Exception):
+    """A backward loop cannot be made; its argument says why."""
 
 
 class _Sums:
@@ -225,12 +251,15 @@ class _Compiled(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         replay: _Replay = ctx.replay
         tensors = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            environment = [replay.session.environment[i] for i in replay.places]
-            with replay.context():
-                grads = differentiable(replay.session, replay.chunks, replay.spec, environment, tensors, cotangents)
-            return None, *grads
-        return None, *replay.backward(cotangents)
+        if not torch.is_grad_enabled():
+            try:
+                return None, *replay.backward(cotangents)
+            except _Eagerly as reason:
+                warn_once(f"compile=True computes this gradient eagerly: {reason}")
+        environment = [replay.session.environment[i] for i in replay.places]
+        with replay.context(), torch.enable_grad():
+            grads = differentiable(replay.session, replay.chunks.taken, replay.spec, environment, tensors, cotangents)
+        return None, *(grads if torch.is_grad_enabled() else [None if g is None else g.detach() for g in grads])
 
 
 def _flat(tree: Tree) -> list[Tensor | None]:

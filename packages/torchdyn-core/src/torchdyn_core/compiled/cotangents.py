@@ -72,7 +72,7 @@ class Nodes:
         with torch.enable_grad():
             at = [leaf_of(t) for t in (reports.times(reading), t0, t1)]
             ends, stages = [[leaf_of(leaf) for leaf in part] for part in (y0, y1)], [leaf_of(leaf) for leaf in dense]
-            values = leaves(reports.interpolated(*at, *ends, stages))
+            values = leaves(reports.interpolated(at[0], at[1], at[2], ends[0], ends[1], stages))
             pairs = [(v, c) for v, c in zip(values, interior, strict=True) if c is not None]
             targets = [*ends[0], *ends[1], *stages, *(at if times is not None else ())]
             found = torch.autograd.grad(

@@ -9,12 +9,17 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.compiled import checkpointed, run
+from torchdyn_core.compiled.capture import configuration, refuse, refused
+from torchdyn_core.compiled.reason import explained
 from torchdyn_core.errors import IncompatibleError, TorchdynError, warn_once
 from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape
 from torchdyn_core.loop.problem import Problem, Trajectory
 
 __all__ = ["Compiled", "entries"]
+
+TESTED = ("2.13",)
+"""Releases of torch that compiled solves are tested with."""
 
 _count = threading.local()
 
@@ -41,49 +46,46 @@ class Compiled(Driver):
         self._require = require
 
     def __call__(self, problem: Problem, tape: Tape | None = None) -> Trajectory:
-        if tape is None and _moves(problem):
-            with torch.no_grad():
-                found = self._attempt(problem)
-            if found is not None:
-                return found
         return Eager()(problem, tape)
 
     def checkpointed(self, problem: Problem, memory: int | None) -> Trajectory | None:
         """A compiled solve with its compiled gradient."""
-        return self._attempt(problem) if _moves(problem) else None
+        return self._attempt(problem, memory) if _moves(problem) else None
 
-    def _attempt(self, problem: Problem) -> Trajectory | None:
+    def _attempt(self, problem: Problem, memory: int | None = None) -> Trajectory | None:
+        found = None
         try:
-            session = run.enter(problem)
-        except Exception as error:
-            reason = _reason(error)
+            _check_ground(problem)
+            task, inputs = run.laid_out(problem)
+            found = configuration(task, inputs), task
+            if refused(found[0]) and not self._require:
+                return None
+            session = run.enter(problem, found[0], task, inputs)
+            session.require = self._require
+            trajectory = checkpointed.solved(session, memory)
+        except Exception as error:  # whatever torch's compilers do not take, the eager loop does, or says what is wrong
+            reason = explained(error)
             if self._require:
                 raise IncompatibleError(f"compile='require': {reason}") from error
             warn_once(f"compile=True runs eagerly: {reason}")
+            if found is not None and not isinstance(error, TorchdynError):
+                refuse(*found)
             return None
-        trajectory = checkpointed.solved(session)
         _count.entries = entries() + session.entries
         return trajectory
+
+
+def _check_ground(problem: Problem) -> None:
+    """Raise where compiled solves have not been tested: their means are prototypes, which change between versions."""
+    release = ".".join(torch.__version__.split(".")[:2])
+    if release not in TESTED:
+        raise IncompatibleError(f"torch {torch.__version__}; compiled solves are tested with torch {', '.join(TESTED)}")
+    kind = problem.layout.device.type
+    if kind != "cpu":
+        raise IncompatibleError(f"the state is on a {kind} device; compiled solves are tested on the CPU")
 
 
 def _moves(problem: Problem) -> bool:
     """Whether there is anything to step through."""
     moving: Any = problem.span.start != problem.span.end
     return bool(moving.any()) if isinstance(moving, Tensor) else moving
-
-
-def _reason(error: Exception) -> str:
-    """One sentence, and the line of the user's code that it is about."""
-    inner = getattr(error, "inner_exception", None)  # Dynamo wraps what its backend raises
-    if isinstance(inner, Exception):
-        return _reason(inner)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    head = (
-        lines[0]
-        if lines and isinstance(error, (TorchdynError, torch._dynamo.exc.TorchDynamoException))
-        else (f"{type(error).__name__}: {lines[0] if lines else ''}")
-    )
-    explained = next((line.removeprefix("Explanation: ") for line in lines if line.startswith("Explanation: ")), "")
-    frames = [line for line in lines if line.startswith("File ") and "torchdyn_core" not in line]
-    where = f" ({frames[-1]})" if frames else ""
-    return f"{head}. {explained}{where}".strip()

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchdyn_core.compiled.body import Inputs, Shapes
-from torchdyn_core.compiled.kernel import Kernel, Shadows, concrete, loop
+from torchdyn_core.compiled.kernel import COMPILING, Kernel, Shadows, concrete, loop
 from torchdyn_core.compiled.marks import Piece, cut, mark, marked
 from torchdyn_core.errors import IncompatibleError
 from torchdyn_core.loop.body import Cursor
@@ -103,8 +103,8 @@ class Engine:
             if flat[index].requires_grad and (flat[index].is_floating_point() or flat[index].is_complex())
         ]  # fmt: skip
         self.moves = any(any(axes) for axes in signature.moving)
-        self._forwards: dict[Plan, Kernel] = {}
-        self._backwards: dict[Any, Any] = {}
+        self._forwards: dict[tuple[Plan, int | None], Kernel] = {}
+        self._backwards: dict[tuple[Wanted, int | None], Backward] = {}
 
     def admits(self, flat: Sequence[Any], rows: int) -> bool:
         """Whether what the kernels built so far assume of sizes holds for these inputs."""
@@ -170,13 +170,23 @@ class Engine:
         """The cursor with its cache made anew, from inputs, cursor and environment."""
         return self._straight(self._cache, self.cursor)
 
+    @cached_property
+    def again(self) -> Kernel:
+        """State and carry behind a step that is done again, from inputs, times, state, carry and environment."""
+        t, place = self.cursor[self.place.t], self.place
+        with self.shadows.mode, torch.no_grad():
+            given = [t.clone(), t.clone(), *(leaf.clone() for leaf in pick(self.cursor, (place.y, place.state.carry)))]
+        bare = cut(self._captured, self.names["in"] + self.names["from"], self.names["to"])
+        return self._straight(bare, given)
+
     def _straight(self, piece: Piece, given: list[Tensor]) -> Kernel:
         split = Splitter(len(self.inputs), len(given), len(self.surroundings))
 
         def run(*tensors: Tensor) -> list[Tensor]:
             return [out.clone() for out in self._detached(piece, *split(tensors))]
 
-        return Kernel(run, self.shadows, [*self.inputs, *given, *self.surroundings])
+        with COMPILING:
+            return Kernel(run, self.shadows, [*self.inputs, *given, *self.surroundings])
 
     @cached_property
     def cursor(self) -> list[Tensor]:
@@ -257,17 +267,21 @@ class Engine:
         It goes on until all samples are there, a buffer is full, the limit is reached, a sample is wild or stuck, or
         a step ended at a jump behind which the cache has to be made anew.
         """
-        if plan not in self._forwards:
-            self._forwards[plan] = self._build_forward(plan, capacity)
-        return self._forwards[plan]
+        key = (plan, None if self.moves else capacity)
+        with COMPILING:
+            if key not in self._forwards:
+                self._forwards[key] = self._build_forward(plan, capacity)
+        return self._forwards[key]
 
     def backward(self, wanted: Wanted, capacity: int) -> Backward:
         """The backward loop for one set of things that are wanted."""
         from torchdyn_core.compiled.gradient import Backward  # it is built over an engine
 
-        if wanted not in self._backwards:
-            self._backwards[wanted] = Backward(self, wanted, capacity)
-        return self._backwards[wanted]
+        key = (wanted, None if self.moves else capacity)
+        with COMPILING:
+            if key not in self._backwards:
+                self._backwards[key] = Backward(self, wanted, capacity)
+        return self._backwards[key]
 
     def _build_forward(self, plan: Plan, capacity: int) -> Kernel:
         place, width, seen = self.place, self.width, len(self.integral)
@@ -299,12 +313,9 @@ class Engine:
         def condition(*tensors: Tensor) -> Tensor:
             count, _, cursor, (limit,), room, _, _ = split(tensors)
             counters = Counters(*count)
-            halt = (
-                counters.wild | counters.stuck | counters.jumped
-                if self.stops_at_jumps
-                else counters.wild | counters.stuck
-            )
-            go = cursor[place.active].any() & (counters.tried < limit) & ~halt.any()
+            halt = counters.wild | counters.stuck
+            halt = halt | counters.jumped if self.stops_at_jumps else halt
+            go: Tensor = cursor[place.active].any() & (counters.tried < limit) & ~halt.any()
             return go & (counters.rows < room[0].shape[0]) if plan.states else go
 
         others = [limit, *buffers, *self.inputs, *self.surroundings]
@@ -317,7 +328,7 @@ class Splitter:
     def __init__(self, *lengths: int) -> None:
         self._lengths = lengths
 
-    def __call__(self, tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    def __call__(self, tensors: Sequence[Any]) -> list[Sequence[Any]]:
         parts, start = [], 0
         for length in self._lengths:
             parts.append(tensors[start : start + length])
@@ -329,7 +340,7 @@ class _Watch(TorchDispatchMode):
     """Refuses random numbers, and writing to what was there before."""
 
     def __init__(self, given: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._given = {t.untyped_storage()._cdata for t in given}
 
     def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,9 +15,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-__all__ = ["Kernel", "Shadows", "concrete", "loop"]
+__all__ = ["COMPILING", "Kernel", "Shadows", "concrete", "loop"]
 
 OPTIONS = {"cpp_wrapper": True}
+
+COMPILING = threading.RLock()
+"""Held while anything is traced or compiled: torch's compilers keep their modes and settings for all threads."""
 
 
 class Shadows:
@@ -36,7 +40,7 @@ class Shadows:
         sizes = [DimDynamic.DYNAMIC if moves else DimDynamic.STATIC for moves in moving]
         shadow = self.mode.from_tensor(
             real.detach(),
-            symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes),  # type: ignore[arg-type]
+            symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes),
             source=ConstantSource(f"input_{self._count}"),
         )
         for axis, size in enumerate(shadow.shape):
@@ -47,8 +51,8 @@ class Shadows:
 
     def size(self, name: str) -> Any:
         """A size that may change, of no input in particular."""
-        real, context = torch.empty(64), StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])  # type: ignore[var-annotated]
-        return self.mode.from_tensor(real, symbolic_context=context, source=ConstantSource(name)).shape[0]
+        context: Any = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])
+        return self.mode.from_tensor(torch.empty(64), symbolic_context=context, source=ConstantSource(name)).shape[0]
 
     def values(self, tensors: Sequence[Tensor]) -> dict[Any, int]:
         """What the symbols are for tensors, given in the order in which their shadows were made."""
@@ -78,7 +82,7 @@ class Kernel:
     def __init__(self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor]) -> None:
         with torch.no_grad(), shadows.mode:
             graph = make_fx(function)(*inputs)
-        self._call = compile_fx(graph, inputs, config_patches=OPTIONS)
+        self._call: Any = compile_fx(graph, inputs, config_patches=OPTIONS)
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Run it; no graph is recorded."""
@@ -101,6 +105,7 @@ def loop(
         written: Which of the others, by position, the step writes to in place: these cost no copy.
     """
     places = ",".join(str(len(carried) + index) for index in written)
+    repeat: Any = while_loop_op
     options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
     inputs = [*carried, *others]
     with torch.no_grad(), shadows.mode:
@@ -110,7 +115,7 @@ def loop(
 
     def run(*tensors: Tensor) -> Sequence[Tensor]:
         start, rest = tensors[: len(carried)], tensors[len(carried) :]
-        result: Sequence[Tensor] = while_loop_op(test, body, tuple(t.clone() for t in start), rest, **options)
+        result: Sequence[Tensor] = repeat(test, body, tuple(t.clone() for t in start), rest, **options)
         return result
 
     return Kernel(run, shadows, inputs)

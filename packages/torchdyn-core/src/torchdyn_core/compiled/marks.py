@@ -13,7 +13,7 @@ from torchdyn_core.tree import Tree, flatten, unflatten
 __all__ = ["Piece", "cut", "mark", "mark_tree", "marked"]
 
 
-@torch.compiler.allow_in_graph
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def mark(value: Tensor, name: str) -> Tensor:
     """The tensor itself, as a node of its own that bears a name in the captured graph."""
     return value.clone()

@@ -86,6 +86,8 @@ class Reports:
             self._directed <= self._start[:, None], torch.searchsorted(ends, self._directed, right=True), step
         )
         step = step[row, report - 1]
+        order = torch.argsort(step, stable=True)  # as the steps come
+        report, step, row = report[order], step[order], row[order]
         self.rows.append(Rows(0, 0, report, row, self._sample[row]))
         return Reading(report, step, row, self._sample[row])
 

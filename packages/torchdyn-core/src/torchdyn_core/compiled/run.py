@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchdyn_core.binding import NO_ARGS
 from torchdyn_core.compiled.body import Inputs, Task
-from torchdyn_core.compiled.capture import capture
+from torchdyn_core.compiled.capture import Key, capture
 from torchdyn_core.compiled.engine import Buffers, Counters, Engine, Plan, Splitter, pick, put
 from torchdyn_core.compiled.reports import Reading, Reports
 from torchdyn_core.layout import Segments
@@ -20,10 +20,11 @@ from torchdyn_core.loop.eager import failures
 from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
 from torchdyn_core.loop.progress import Progress
 from torchdyn_core.loop.transition import ends_shifted, seen_field
+from torchdyn_core.runge_kutta import ExplicitRungeKutta
 from torchdyn_core.solution import Stats, Status
 from torchdyn_core.tree import Tree, leaves, tree_map
 
-__all__ = ["Chunk", "Run", "Session", "capacity", "enter", "records", "run", "trajectory"]
+__all__ = ["Chunk", "Run", "Session", "capacity", "enter", "laid_out", "needs_dense", "records", "run", "trajectory"]
 
 _ROOM = 64 * 2**20  # bytes of buffers that one entry into the loop may fill
 _FEWEST, _MOST = 8, 4096  # rows of a buffer
@@ -38,12 +39,14 @@ class Session:
         engine: The kernels.
         flat: Inputs of the captured graph, as Dynamo hands them over.
         entries: How often a compiled loop was entered.
+        require: Whether to raise where a kernel cannot be made.
     """
 
     problem: Problem
     engine: Engine
     flat: tuple[Any, ...]
     entries: int = 0
+    require: bool = False
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -93,31 +96,38 @@ class Run:
     chunks: list[Chunk] = field(default_factory=list)
 
 
-def enter(problem: Problem) -> Session:
-    """Find or make the engine for a problem."""
+def laid_out(problem: Problem) -> tuple[Task, Inputs]:
+    """A problem in two parts: what is captured, and the tensors of this solve."""
     layout, span = problem.layout, problem.span
     kind = "shared" if layout.shared else "segments" if isinstance(layout, Segments) else "per sample"
+    timed = problem.ts.requires_grad
 
     def scalar(value: Any) -> Tensor:
-        return value.clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=layout.dtype)
+        made = value.clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=layout.dtype)
+        return made.to(layout.device)
 
     inputs = Inputs(
-        scalar(span.start).to(layout.device).requires_grad_(problem.ts.requires_grad),
-        scalar(span.end).to(layout.device).requires_grad_(problem.ts.requires_grad),
-        scalar(span.direction).to(layout.device),
-        tree_map(lambda leaf: leaf.detach().requires_grad_(), problem.y0),
-        problem.jumps.table(layout),
+        scalar(span.start).requires_grad_(timed), scalar(span.end).requires_grad_(timed), scalar(span.direction),
+        tree_map(lambda leaf: leaf.detach().requires_grad_(), problem.y0), problem.jumps.table(layout),
         layout.ids if isinstance(layout, Segments) else None,
-    )
-    args = None if problem.field.args is NO_ARGS else problem.field.args
-    reports = problem.ts.shape[0] > 2
-    task = Task(
-        problem.field.source, args, problem.solver, problem.controller, problem.integral_loss, kind,
-        reports or problem.dense,
     )  # fmt: skip
-    captured, shapes, flat = capture(task, inputs)
-    rows = capacity(problem)
-    return Session(problem, captured.engine(shapes, inputs, flat, rows), flat)
+    task = Task(
+        problem.field.source, None if problem.field.args is NO_ARGS else problem.field.args, problem.solver,
+        problem.controller, problem.integral_loss, kind, problem.ts.shape[0] > 2 or problem.dense,
+    )  # fmt: skip
+    return task, inputs
+
+
+def enter(problem: Problem, key: Key, task: Task, inputs: Inputs) -> Session:
+    """Find or make the engine for a problem."""
+    captured, shapes, flat = capture(key, task, inputs)
+    return Session(problem, captured.engine(shapes, inputs, flat, capacity(problem)), flat)
+
+
+def needs_dense(problem: Problem) -> bool:
+    """Whether the gradient of reports depends on dense output: not where it is linear, and report times have none."""
+    own = type(problem.solver).interpolate is ExplicitRungeKutta.interpolate
+    return problem.ts.requires_grad or not own
 
 
 def capacity(problem: Problem) -> int:
@@ -127,21 +137,22 @@ def capacity(problem: Problem) -> int:
     return int(min(max(_ROOM // size, _FEWEST), _MOST))
 
 
-def run(session: Session, *, states: bool) -> Run:
+def run(session: Session, take: Callable[[Chunk], None] | None = None, most: int = _MOST) -> Run:
     """Integrate.
 
     Arguments:
         session: The solve.
-        states: Whether to keep the chunks for a backward pass.
+        take: Told of every chunk, where a backward pass will ask for them.
+        most: Most rows of a buffer.
     """
     problem, engine = session.problem, session.engine
     environment = [tensor.detach() for tensor in session.environment]
     outer = [*session.inputs, *environment]
-    rows = capacity(problem)
+    rows = min(capacity(problem), most)
     values = engine.values(session.flat, rows)
     reports = Reports(problem, engine)
-    keeps = states or problem.dense or problem.record_steps
-    plan = Plan(keeps or bool(reports), problem.dense or bool(reports))
+    outlast = problem.dense or problem.record_steps
+    plan = Plan(take is not None or outlast or bool(reports), problem.dense or bool(reports))
     with torch.no_grad(), Progress(problem) as progress:
         cursor = _begun(session, list(engine.begin(*outer)))
         counters = engine.counters(cursor[engine.place.t])
@@ -153,11 +164,15 @@ def run(session: Session, *, states: bool) -> Run:
             limit = torch.tensor(problem.max_steps if not problem.progress else min(tried + 64, problem.max_steps))
             out = engine.forward(plan, rows)(*counters, *integral, *cursor, limit, *buffers, *outer)
             session.entries += 1
-            head, integral, cursor = Splitter(len(Counters._fields), len(integral), engine.width)(out)
-            counters, cursor = Counters(*head), list(cursor)
+            head, total, moved = Splitter(len(Counters._fields), len(integral), engine.width)(out)
+            counters, integral, cursor = Counters(*head), list(total), list(moved)
             tried, count = int(counters.tried), int(counters.rows)
             if plan.states and count:
-                _take(session, result, plan, count, engine.arranged(buffers), cursor, keeps)
+                chunk = _chunk(session, result, count, engine.arranged(buffers), cursor)
+                if outlast:
+                    result.chunks.append(chunk)
+                if take is not None:
+                    take(chunk)
             cursor = _between(session, result, counters, cursor, outer)
             counters = counters._replace(rows=torch.zeros_like(counters.rows), wild=counters.wild & False,
                                          stuck=counters.stuck & False, jumped=counters.jumped & False)  # fmt: skip
@@ -211,12 +226,10 @@ def _begun(session: Session, cursor: list[Tensor]) -> list[Tensor]:
     return cursor
 
 
-def _take(
-    session: Session, result: Run, plan: Plan, count: int, buffers: Buffers, cursor: list[Tensor], keeps: bool
-) -> None:
-    """Take down the steps of one entry."""
+def _chunk(session: Session, result: Run, count: int, buffers: Buffers, cursor: list[Tensor]) -> Chunk:
+    """The steps of one entry; reads the reports off them."""
     engine, problem = session.engine, session.problem
-    end = pick(cursor, engine.place.y)
+    end, carry = pick(cursor, engine.place.y), pick(cursor, engine.place.state.carry)
     used = Buffers(buffers.times[:count], *([part[:count] for part in parts] for parts in buffers[1:]))
     reading = None
     if result.reports:
@@ -224,12 +237,9 @@ def _take(
         reading = result.reports.read(used)
         if reading is not None:
             result.interior.append(result.reports.values(reading, used, end))
-    if keeps:
-        wanted = problem.dense or (reading is not None and problem.ts.requires_grad)
-        dense, shapes = used.dense if wanted else [], [tuple(part.shape[1:]) for part in used.dense]
-        buffers, used = buffers._replace(dense=[]), used._replace(dense=[])
-        carry = pick(cursor, engine.place.state.carry)
-        result.chunks.append(Chunk(count, buffers, used, end, carry, reading, dense, shapes))
+    wanted = problem.dense or (reading is not None and needs_dense(problem))
+    dense, shapes = used.dense if wanted else [], [tuple(part.shape[1:]) for part in used.dense]
+    return Chunk(count, buffers._replace(dense=[]), used._replace(dense=[]), end, carry, reading, dense, shapes)
 
 
 def _between(

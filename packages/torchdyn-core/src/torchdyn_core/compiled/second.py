@@ -10,10 +10,11 @@ from torch import Tensor
 
 from torchdyn_core.adjoint.base import find, gather_inputs
 from torchdyn_core.adjoint.checkpointed import Recorded
+from torchdyn_core.compiled.reports import Reading
 from torchdyn_core.compiled.run import Chunk, Session, records
 from torchdyn_core.errors import GradientError
-from torchdyn_core.loop.problem import Outputs, Record, Rows
-from torchdyn_core.tree import Spec, Tree, flatten, leaves, tree_map, unflatten
+from torchdyn_core.loop.problem import Record, Rows
+from torchdyn_core.tree import Spec, leaves
 
 __all__ = ["differentiable"]
 
@@ -37,14 +38,11 @@ def differentiable(
     """
     problem = replace(session.problem, save=None)
     inputs = gather_inputs(problem, find(problem))
-    steps, order = _with_rows(records(session, chunks), chunks, problem.layout.shared)
-    total: Outputs = unflatten(list(cotangents), spec)
-    if order is not None:
-        total = total._replace(interior=_permuted(total.interior, order))
+    steps = _with_rows(records(session, chunks), chunks, problem.layout.shared)
     own = len(tensors) - len(environment)
     outer = [*tensors[:own], *inputs.outer[own:]]
     replayed = Recorded(inputs, steps, spec, len(leaves(problem.y0)))
-    results = replayed.differentiable(tuple(outer), tuple(flatten(total)[0]))
+    results = replayed.differentiable(tuple(outer), tuple(cotangents))
     found: list[Tensor | None] = list(results[:own])
     for tensor in environment:
         places = [i for i, other in enumerate(inputs.outer) if other is tensor]
@@ -54,37 +52,30 @@ def differentiable(
                 "second derivative would be lost. Pass it through args=, make it a parameter of the field's module, or "
                 "use compile=False with adjoint='direct'."
             )
-        grads = [results[i] for i in places if results[i] is not None]
-        found.append(sum(grads[1:], grads[0]) if grads else None)  # type: ignore[arg-type]
+        grads = [grad for i in places if (grad := results[i]) is not None]
+        found.append(torch.stack(grads).sum(0) if grads else None)
     return found
 
 
-def _with_rows(steps: list[Record], chunks: list[Chunk], shared: bool) -> tuple[list[Record], Tensor | None]:
-    """Records with the reports that fall into them; the order in which those come, where it is not that of the run."""
-    first, orders, seen = 0, [], 0
+def _with_rows(steps: list[Record], chunks: list[Chunk], shared: bool) -> list[Record]:
+    """Records with the reports that fall into them, which a reading has in the order of its steps."""
+    first = 0
     for chunk in chunks:
         reading = chunk.reading
         if reading is not None:
-            order = torch.argsort(reading.step, stable=True)
-            orders.append(order + seen)
-            seen += len(order)
-            counts = torch.bincount(reading.step, minlength=chunk.rows).tolist()
             start = 0
-            for index, count in enumerate(counts):
+            for index, count in enumerate(torch.bincount(reading.step, minlength=chunk.rows).tolist()):
                 if count:
-                    part = order[start : start + count]
-                    steps[first + index] = steps[first + index]._replace(rows=_rows(reading, part, shared))
+                    here = slice(start, start + count)
+                    steps[first + index] = steps[first + index]._replace(rows=_rows(reading, here, shared))
                     start += count
         first += chunk.rows
-    return steps, None if shared or not orders else torch.cat(orders)
+    return steps
 
 
-def _rows(reading: object, part: Tensor, shared: bool) -> Rows:
-    report = reading.report[part]  # type: ignore[attr-defined]
+def _rows(reading: Reading, here: slice, shared: bool) -> Rows:
+    report = reading.report[here]
     if shared:
         return Rows(int(report[0]), int(report[-1]) + 1)
-    return Rows(0, 0, report, reading.row[part], reading.sample[part])  # type: ignore[attr-defined]
-
-
-def _permuted(interior: Tree, order: Tensor) -> Tree:
-    return tree_map(lambda leaf: leaf[order], interior)
+    assert reading.row is not None and reading.sample is not None
+    return Rows(0, 0, report, reading.row[here], reading.sample[here])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import subprocess
 import sys
@@ -72,9 +71,6 @@ def _problems(plugin: Plugin, registry: Registry) -> list[str]:
         except PluginError as error:
             problems.append(str(error))
         else:
-            if inspect.isabstract(target):
-                lacking = ", ".join(sorted(target.__abstractmethods__))
-                problems.append(f"{component.target} is abstract: nobody can make one; it lacks {lacking}")
             problems += [f"{component.target} {problem}" for problem in docstring_problems(target)]
     return problems
 

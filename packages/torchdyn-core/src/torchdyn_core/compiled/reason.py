@@ -1,0 +1,26 @@
+"""Why something could not be compiled, in a sentence."""
+
+from __future__ import annotations
+
+from torch._dynamo.exc import TorchDynamoException
+
+from torchdyn_core.errors import TorchdynError
+
+__all__ = ["explained"]
+
+
+def explained(error: Exception) -> str:
+    """One sentence, and the line of the user's code that it is about."""
+    inner = getattr(error, "inner_exception", None)  # Dynamo wraps what its backend raises
+    if isinstance(inner, Exception):
+        return explained(inner)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    head = (
+        lines[0]
+        if lines and isinstance(error, (TorchdynError, TorchDynamoException))
+        else (f"{type(error).__name__}: {lines[0] if lines else ''}")
+    )
+    because = next((line.removeprefix("Explanation: ") for line in lines if line.startswith("Explanation: ")), "")
+    frames = [line for line in lines if line.startswith("File ") and "torchdyn_core" not in line]
+    where = f" ({frames[-1]})" if frames else ""
+    return f"{head}. {because}{where}".strip()

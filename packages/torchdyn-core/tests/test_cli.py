@@ -1,20 +1,81 @@
 """The command line: what it prints, in both forms, and the exit codes that scripts go by."""
 
 import json
-import math
 import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from torchdyn_core import registry
 from torchdyn_core.cli import doctor
 from torchdyn_core.cli.app import app
 from torchdyn_core.plugin import INTERFACES
+
+PLUGIN = """
+from torchdyn_core.plugin import Component, hookimpl
+
+@hookimpl
+def torchdyn_components():
+    return (Component("dataset", "part", "builtins:dict", "A part"),)
+"""
+
+NOISY = f"print('loading')\n{PLUGIN}"
+
+ODD = """
+from torchdyn_core.plugin import Component, hookimpl
+
+@hookimpl
+def torchdyn_components():
+    return (
+        Component("dataset", "part", "odd_parts:part"),
+        Component("dataset", "told", "odd_parts:told"),
+        Component("dataset", "instance", "odd_parts:instance"),
+        Component("dataset", "builtin", "builtins:dict"),
+        Component("solver", "euler", "torchdyn_core.methods:Euler", "Explicit Euler: order 1"),
+        Component("solver", "solver", "odd_parts:Odd", "a:b:c [red]and[/red] :x:"),
+    )
+"""
+
+PARTS = '''
+import functools
+from torchdyn_core import Euler
+
+def make(a, b, c):
+    """Makes data."""
+
+part = functools.partial(make, 1)
+told = functools.partial(make, 1)
+told.__doc__ = "Half of it."
+
+class Maker:
+    """Makes data when it is called."""
+
+    def __call__(self, n):
+        pass
+
+instance = Maker()
+
+class Array:
+    def __repr__(self):
+        return "array([1,\\n       2])"
+
+class Speechless:
+    def __repr__(self):
+        raise RuntimeError("repr")
+
+class Odd(Euler):
+    """A slice y[:x:], [bold]bold[/bold], café →.
+
+    Example:
+        >>> 1
+    """
+
+    def __init__(self, a, b: "int | None" = Array(), *args, c=(1, "x  y"), d=Speechless(), **kw: str):
+        pass
+'''
 
 
 @pytest.fixture
@@ -28,6 +89,19 @@ def run(site, monkeypatch):
 
     yield command
     registry.default_registry.cache_clear()
+
+
+@pytest.fixture
+def real(site):
+    """Runs a command in a process of its own, as a shell would."""
+
+    def command(*arguments, **environ):
+        path = f"{site.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        code = "from torchdyn_core.cli import main; main()"
+        environ = {**os.environ, "PYTHONPATH": path, **environ}
+        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environ)
+
+    return command
 
 
 @pytest.fixture
@@ -70,9 +144,10 @@ def test_list_goes_on_beside_a_broken_plugin(run, broken):
     assert any(row["name"] == "tsit5" for row in json.loads(result.stdout))
 
 
-def test_list_refuses_an_unknown_kind(run):
-    result = run("list", "solvr")
-    assert result.exit_code == 2 and "did you mean 'solver'" in result.stderr
+@pytest.mark.parametrize("arguments", [("list", "solvr"), ("show", "tsit5", "--kind", "solvr")])
+def test_an_unknown_kind_is_a_wrong_usage(run, arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2 and "did you mean 'solver'" in result.stderr and not result.stdout
 
 
 def test_show_gives_call_order_paper_and_docstring(run, site):
@@ -126,6 +201,219 @@ def test_doctor_is_content_with_core_alone(run):
     assert run("doctor").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("distribution", "name", "group", "selection", "state", "healthy"),
+    [
+        ("torchdyn-thing", "thing", "torchdyn.v1", None, "loaded", True),
+        ("torchdyn-thing", "thing", "torchdyn.v1", "", "disabled", True),
+        ("stranger", "sde", "torchdyn.v1", None, "refused", False),
+        ("torchdyn-thing", "Ill-Formed", "torchdyn.v1", None, "refused", False),
+        ("torchdyn-thing", "thing", "torchdyn.v2", None, "incompatible", False),
+        ("torchdyn-thing", "thing", "torchdyn.v1", "thing,nobody", "missing", False),
+    ],
+)
+def test_exit_codes_tell_what_is_ill_from_what_is_left_out(
+    run, site, monkeypatch, distribution, name, group, selection, state, healthy
+):
+    site.install(distribution, {name: "thing_plugin"}, group=group, thing_plugin=PLUGIN)
+    if selection is not None:
+        monkeypatch.setenv("TORCHDYN_PLUGINS", selection)
+    result = run("plugins", "--json")
+    assert result.exit_code == (0 if healthy else 1)
+    assert state in {row["state"] for row in json.loads(result.stdout)}
+    assert bool(result.stderr) is not healthy
+    result = run("doctor", "--json")
+    assert result.exit_code == (0 if healthy else 1)
+    found = {
+        row["subject"]: row["healthy"] for row in json.loads(result.stdout) if row["subject"].startswith("plugin ")
+    }
+    assert all(found.values()) is healthy and f"plugin {'nobody' if state == 'missing' else name}" in found
+
+
+def _off(tensor, value=0.0, slope=1.0):
+    """The same tensor, but for its value or its derivative."""
+    moved = tensor + value
+    moved.register_hook(lambda gradient: slope * gradient)
+    return moved
+
+
+@pytest.mark.parametrize(
+    ("wrong", "healthy"),
+    [
+        ({}, True),
+        ({"value": 1e-3}, False),
+        ({"slope": 1.001}, False),
+        ({"slope": float("nan")}, False),
+        ({"value": float("nan")}, False),
+    ],
+)
+def test_doctor_sees_a_wrong_value_and_a_wrong_gradient(run, monkeypatch, wrong, healthy):
+    solve = doctor.solve
+    monkeypatch.setattr(
+        doctor, "solve", lambda *a, **options: SimpleNamespace(ys=_off(solve(*a, **options).ys, **wrong))
+    )
+    result = run("doctor", "--json")
+    (found,) = (row for row in json.loads(result.stdout) if row["subject"] == "solve")
+    assert found["healthy"] is healthy and result.exit_code == (0 if healthy else 1)
+
+
+def test_doctor_goes_on_where_a_solve_breaks(run, monkeypatch):
+    def breaks(*args, **options):
+        raise RuntimeError("illegal instruction")
+
+    monkeypatch.setattr(doctor, "solve", breaks)
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)[-1] == {
+        "subject": "solve",
+        "finding": "raised RuntimeError: illegal instruction",
+        "healthy": False,
+    }
+
+
+def test_doctor_looks_for_the_compiler(run, monkeypatch):
+    def found():
+        (row,) = (row for row in json.loads(run("doctor", "--json").stdout) if row["subject"] == "C++ compiler")
+        return row["finding"]
+
+    monkeypatch.setenv("CXX", sys.executable)
+    assert found() == sys.executable
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "none (looked for no-such-compiler)" in found()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plugins",), ("list",), ("show", "noisy.part"), ("doctor",)], ids=lambda arguments: arguments[0]
+)
+def test_json_is_all_that_stands_on_stdout(run, site, arguments):
+    site.install("torchdyn-noisy", {"noisy": "noisy_plugin"}, noisy_plugin=NOISY)
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0 and json.loads(result.stdout) and "loading" in result.stderr
+
+
+def test_nor_does_a_library_write_to_stdout_past_python(real, site):
+    """At once, or when the process ends and the C library empties its buffers."""
+    past = "import ctypes, os\nos.write(1, b'at once')\nctypes.CDLL(None).printf(b'at the end')\n"
+    site.install("torchdyn-noisy", {"noisy": "noisy_plugin"}, noisy_plugin=past + NOISY)
+    result = real("list", "dataset", "--json")
+    assert result.returncode == 0 and json.loads(result.stdout)[0]["name"] == "noisy.part"
+    assert all(words in result.stderr for words in ("loading", "at once", "at the end"))
+
+
+def test_a_broken_plugin_under_strict_is_an_error_in_one_line(run, broken, monkeypatch):
+    monkeypatch.setenv("TORCHDYN_STRICT_PLUGINS", "1")
+    result = run("list")
+    assert result.exit_code == 1 and not result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: plugin 'broken' of torchdyn-broken 1.2 failed to load") and "libgraph.so" in line
+
+
+def test_to_show_one_name_no_stranger_is_asked(run, site, broken, monkeypatch):
+    site.sound()
+    assert run("show", "dopri5").exit_code == 0 and run("show", "dopri5", "--kind", "solver").exit_code == 0
+    assert not {"sound_plugin", "broken_plugin"} & set(sys.modules)
+    monkeypatch.setenv("TORCHDYN_STRICT_PLUGINS", "1")
+    for name in ("dopri5", "sound.step"):
+        result = run("show", name)
+        assert result.exit_code == 0 and not result.stderr
+    assert "broken_plugin" not in sys.modules
+
+
+def test_a_broken_stranger_is_no_error_where_warnings_are(run, site, broken):
+    """The filters of these tests make errors of warnings."""
+    site.sound()
+    for arguments in (("list",), ("show", "sound.step"), ("show", "sound.step", "--kind", "solver"), ("doctor",)):
+        result = run(*arguments)
+        assert result.exit_code == (1 if arguments == ("doctor",) else 0), result.exception
+
+
+@pytest.fixture
+def odd(site):
+    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=ODD, odd_parts=PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "docstring"),
+    [
+        ("odd.part", "part(b, c)", "Makes data."),
+        ("odd.instance", "instance(n)", "Makes data when it is called."),
+        ("odd.builtin", "dict(...)", "dict() -> new empty dictionary"),
+        ("odd.told", "told(b, c)", "Half of it."),
+    ],
+)
+def test_show_describes_whatever_can_be_called(run, odd, name, call, docstring):
+    result = run("show", name, "--json")
+    assert result.exit_code == 0, result.exception
+    shown = json.loads(result.stdout)
+    assert shown["call"] == call and shown["docstring"].startswith(docstring)
+    assert call in run("show", name).stdout
+
+
+def test_a_component_belongs_to_the_plugin_whose_name_it_bears(run, odd):
+    """Also where its record is the same as that of one of core's."""
+    assert json.loads(run("show", "odd.euler", "--json").stdout)["distribution"] == "torchdyn-odd 1.2"
+    assert json.loads(run("show", "euler", "--json").stdout)["distribution"].startswith("torchdyn-core ")
+
+
+def test_options_are_listed_one_in_a_line(run, odd):
+    lines = run("show", "pid").stdout.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("  options "))
+    assert lines[first] == "  options       rtol: float | Tensor = 0.001"
+    assert lines[first + 1].startswith(" " * 16 + "atol: float | Tensor = ")
+    lines = run("show", "odd.solver").stdout.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("  options "))
+    assert [line[16:] for line in lines[first : first + 6]] == [
+        "a",
+        "b: int | None = array([1, 2])",
+        "*args",
+        "c = (1, 'x  y')",
+        lines[first + 4][16:],
+        "**kw: str",
+    ]
+    assert lines[first + 4].startswith(" " * 16 + "d = <odd_parts.Speechless object at 0x")
+
+
+def test_what_strangers_say_is_printed_as_it_stands(run, odd):
+    """Rich would make of `:x:` a picture, and of `[red]` a colour."""
+    listed, text = run("list", "solver").stdout, run("show", "odd.solver").stdout
+    for printed in (listed, text):
+        assert "a:b:c [red]and[/red] :x:" in printed
+    assert "\nA slice y[:x:], [bold]bold[/bold], café →.\n" in text and "\n    >>> 1\n" in text
+    assert "':x:[red]'" in run("show", ":x:[red]").stderr
+
+
+def test_what_the_terminal_cannot_print_is_printed_as_an_escape(real, odd):
+    result = real("show", "odd.solver", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0, result.stderr
+    assert "A slice y[:x:], [bold]bold[/bold], caf\\xe9 \\u2192." in result.stdout
+
+
+def test_listings_say_all_that_a_summary_says(run):
+    lines = [line.rstrip() for line in run("list", "solver").stdout.splitlines()]
+    assert any(line.endswith("Dormand-Prince: order 5, error estimate of 4") for line in lines)
+    rows = json.loads(run("list", "solver", "--json").stdout)
+    assert "Dormand-Prince: order 5, error estimate of 4" in {row["summary"] for row in rows}
+
+
+def test_what_is_piped_on_is_not_broken_into_lines(run, broken, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "10")
+    result = run("plugins")
+    assert ["broken", "torchdyn-broken", "1.2", "failed", "0"] in [line.split() for line in result.stdout.splitlines()]
+    assert len(result.stderr.splitlines()) == 1
+    assert len(run("show", "broken.thing").stderr.splitlines()) == 1
+
+
+def test_a_terminals_width_is_kept_to_but_words_stay_whole(run, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    widths = [len(line.rstrip()) for line in run("list", "adjoint").stdout.splitlines()[1:]]
+    assert len(widths) > 3 and max(widths) <= 60
+    monkeypatch.setenv("COLUMNS", "10")
+    words = run("list", "adjoint").stdout.split()
+    assert {"checkpointed", "continuous", "arXiv:1806.07366"} <= set(words)
+
+
 def test_every_command_has_help(run):
     for command in ("plugins", "list", "show", "doctor"):
         assert run(command, "--help").exit_code == 0
@@ -136,124 +424,3 @@ def test_without_the_extra_it_says_how_to_install_it():
     code = "import sys; sys.modules['typer'] = None; from torchdyn_core.cli import main; main()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.strip() == 'torchdyn needs typer: pip install "torchdyn-core[cli]"'
-
-
-def manifest(*components):
-    hook = "@hookimpl\ndef torchdyn_components():\n    return ({},)\n".format(", ".join(components))
-    return f"from torchdyn_core.plugin import Component, hookimpl\n\n{hook}"
-
-
-def in_a_process(site, *arguments, **environment):
-    environment = {**os.environ, "PYTHONPATH": str(site.folder), "COLUMNS": "60", **environment}
-    code = "from torchdyn_core.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
-
-
-def test_json_stays_json_whatever_plugins_print(site):
-    """To Python's stdout and to its file descriptor."""
-    noise = "import os\nprint('Setting the default backend')\nos.write(1, b'from C')\n"
-    component = "Component('solver', 'a', 'torchdyn_core:Euler')"
-    site.install("torchdyn-loud", {"loud": "loud_plugin"}, loud_plugin=noise + manifest(component))
-    for command in (["list"], ["plugins"], ["doctor"], ["show", "loud.a"]):
-        result = in_a_process(site, *command, "--json")
-        assert json.loads(result.stdout) and "Setting the default backend" in result.stderr, result.stderr
-
-
-def test_a_strict_listing_fails_in_a_line(site, broken):
-    result = in_a_process(site, "list", TORCHDYN_STRICT_PLUGINS="1")
-    assert result.returncode == 1 and not result.stdout and "Traceback" not in result.stderr
-    line = next(line for line in result.stderr.splitlines() if line.startswith("error:"))
-    assert "libgraph.so" in line and "tell its authors" in line, "a message is one line, however wide the terminal"
-
-
-def test_show_of_a_core_name_asks_no_plugin(site, broken):
-    result = in_a_process(site, "show", "dopri5", TORCHDYN_STRICT_PLUGINS="1", PYTHONWARNINGS="error::UserWarning")
-    assert result.returncode == 0 and "DormandPrince5" in result.stdout and not result.stderr
-
-
-def test_show_of_what_is_no_class(run, site):
-    parts = "import functools\ndef load(fold): pass\npart = functools.partial(load, 1)\n"
-    components = ("Component('dataset', 'part', 'odd_data:part')", "Component('dataset', 'dict', 'builtins:dict')")
-    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=manifest(*components), odd_data=parts)
-    assert json.loads(run("show", "odd.part", "--json").stdout)["call"] == "partial()"
-    assert json.loads(run("show", "odd.dict", "--json").stdout)["options"] == []
-
-
-def test_show_names_the_distribution_that_owns_the_name(run, site):
-    component = "Component('solver', 'euler', 'torchdyn_core.methods:Euler', 'Explicit Euler: order 1')"
-    site.install("torchdyn-same", {"same": "same_plugin"}, same_plugin=manifest(component))
-    assert json.loads(run("show", "same.euler", "--json").stdout)["distribution"] == "torchdyn-same 1.2"
-
-
-def test_foreign_text_is_shown_as_it_stands(run, site):
-    source = '''
-    from torchdyn_core import Euler
-
-    class Sliced(Euler):
-        """Steps y[:x:] and [bold]."""
-
-        def __init__(self, table="a\\nb"):
-            pass
-    '''
-    component = "Component('solver', 'a', 'odd_methods:Sliced', 'a:x:b and more than eight letters')"
-    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=manifest(component), odd_methods=source)
-    shown = run("show", "odd.a").stdout
-    assert "y[:x:] and [bold]" in shown and "a:x:b" in shown
-    assert "table = 'a\\nb'" in shown, "an option is one line of the table"
-    assert "a:x:b and more than eight letters" in run("list", "solver").stdout
-
-
-def test_an_unknown_kind_is_a_wrong_call_everywhere(run):
-    result = run("show", "dopri5", "--kind", "solvr")
-    assert result.exit_code == 2 and "did you mean 'solver'" in result.stderr
-
-
-@pytest.mark.parametrize("name", ["sde", "Ill-Formed", "missing"])
-def test_plugins_that_are_refused_or_missing_fail_the_listing(run, site, monkeypatch, name):
-    if name == "missing":
-        monkeypatch.setenv("TORCHDYN_PLUGINS", "missing")
-    else:
-        component = "Component('solver', 'a', 'torchdyn_core:Euler')"
-        site.install("torchdyn-stranger", {name: "strange_plugin"}, strange_plugin=manifest(component))
-    assert run("plugins").exit_code == 1 and run("doctor").exit_code == 1
-
-
-def test_a_plugin_of_another_version_fails_the_listing(run, site):
-    site.install("torchdyn-later", {"later": "later_plugin"}, group="torchdyn.v9", later_plugin="")
-    assert run("plugins").exit_code == 1
-
-
-def test_plugins_that_were_left_out_are_no_illness(run, site, monkeypatch):
-    site.sound()
-    monkeypatch.setenv("TORCHDYN_PLUGINS", "")
-    assert run("plugins").exit_code == 0 and run("doctor").exit_code == 0
-
-
-def test_doctor_measures_its_solve(run, monkeypatch):
-    monkeypatch.setattr(doctor, "solve", lambda *_, **options: SimpleNamespace(ys=[options["args"] * 0.5]))
-    row = next(r for r in json.loads(run("doctor", "--json").stdout) if r["subject"] == "solve")
-    assert not row["healthy"] and "exp(-1) to 1e-01, its gradient to 9e-01" in row["finding"]
-
-    lost = SimpleNamespace(item=lambda: math.exp(-1), backward=lambda: None)
-
-    def without_gradient(*_, args, **options):
-        args.grad = torch.tensor(float("nan"), dtype=args.dtype)
-        return SimpleNamespace(ys=[lost])
-
-    monkeypatch.setattr(doctor, "solve", without_gradient)
-    row = next(r for r in json.loads(run("doctor", "--json").stdout) if r["subject"] == "solve")
-    assert not row["healthy"] and "its gradient to nan" in row["finding"]
-
-    def fails(*_, **options):
-        raise ArithmeticError("no such thing")
-
-    monkeypatch.setattr(doctor, "solve", fails)
-    result = run("doctor", "--json")
-    row = next(r for r in json.loads(result.stdout) if r["subject"] == "solve")
-    assert result.exit_code == 1 and row["finding"] == "raised ArithmeticError: no such thing"
-
-
-def test_doctor_says_where_no_compiler_is(run, monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    row = next(r for r in json.loads(run("doctor", "--json").stdout) if r["subject"] == "C++ compiler")
-    assert "none (looked for no-such-compiler)" in row["finding"]

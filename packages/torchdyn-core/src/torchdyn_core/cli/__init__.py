@@ -15,5 +15,7 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         sys.exit(f'torchdyn needs {missing.name}: pip install "torchdyn-core[cli]"')
     from torchdyn_core.cli.app import app
+    from torchdyn_core.cli.output import keep_stdout
 
+    keep_stdout()
     app()

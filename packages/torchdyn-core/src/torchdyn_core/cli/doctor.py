@@ -37,7 +37,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything."""
-    return [*_versions(), *_devices(), _compiler(), *_plugins(), _solved()]
+    return [*_versions(), *_devices(), _compiler(), *_plugins(), _solve()]
 
 
 def _versions() -> Iterator[Finding]:
@@ -71,14 +71,17 @@ def _plugins() -> Iterator[Finding]:
         yield Finding(f"plugin {plugin.name}", said, healthy)
 
 
-def _solved() -> Finding:
-    try:
-        return _solve()
-    except Exception as error:  # that is what a doctor is for
-        return Finding("solve", f"raised {type(error).__name__}: {error}", healthy=False)
-
-
 def _solve() -> Finding:
+    """A solve and its gradient; one that breaks is a finding like any other."""
+    try:
+        error, gradient = _errors_of_decay()
+    except Exception as cause:
+        return Finding("solve", f"raised {type(cause).__name__}: {cause}", healthy=False)
+    said = f"exp(-1) to {error:.0e}, its gradient to {gradient:.0e} (tolerance 1e-8)"
+    return Finding("solve", said, error < 1e-6 and gradient < 1e-6)  # one by one: `max` overlooks a nan
+
+
+def _errors_of_decay() -> tuple[float, float]:
     """Decay over one unit of time: y is exp(-k), its derivative with respect to the rate k is -exp(-k)."""
     rate = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
     controller = PID(rtol=1e-8, atol=1e-8)
@@ -86,6 +89,4 @@ def _solve() -> Finding:
     y1 = solve(lambda t, y, k: -k * y, y0, [0.0, 1.0], args=rate, controller=controller).ys[-1]
     y1.backward()
     assert rate.grad is not None
-    error, gradient = abs(y1.item() - math.exp(-1)), abs(rate.grad.item() + math.exp(-1))
-    said = f"exp(-1) to {error:.0e}, its gradient to {gradient:.0e} (tolerance 1e-8)"
-    return Finding("solve", said, error < 1e-6 and gradient < 1e-6)  # in this form NaN is ill, too
+    return abs(y1.item() - math.exp(-1)), abs(rate.grad.item() + math.exp(-1))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from torchdyn_core.discovery import Plugin, State
@@ -15,19 +16,24 @@ from torchdyn_core.testing.docstrings import docstring_problems
 
 __all__ = ["check_plugin"]
 
-# What a manifest may bring along: the standard library and whatever core itself imports. Written to a file, since what
-# strangers print is theirs: all the rest.
-_IMPORTED = """
-import importlib.metadata, json, sys
-import torchdyn_core.plugin, torchdyn_core.registry
+# Loads the manifest as every user's process does, with no other plugin beside it. A manifest may bring along the
+# standard library and whatever core itself imports; told is all the rest. Told in a file, for a plugin may print.
+_LOAD = """
+import json, sys
+from importlib.metadata import EntryPoint
+from torchdyn_core.discovery import Plugin
+from torchdyn_core.registry import Registry
+
+name, distribution, version, value, group, told = sys.argv[1:]
+point = EntryPoint(name, value, group)
+registry = Registry(lambda: [Plugin(name, distribution, point, version)], environ={})
 before = set(sys.modules)
-point = importlib.metadata.EntryPoint("plugin", sys.argv[1], "torchdyn.v1")
-torchdyn_core.registry.components_of("plugin", point.load())
-new = {name.partition(".")[0] for name in set(sys.modules) - before}
-known = {name.partition(".")[0] for name in before}
-new -= known | set(sys.stdlib_module_names) | {point.module.partition(".")[0], "cython_runtime"}
-with open(sys.argv[2], "w") as out:
-    json.dump(sorted(name for name in new if not name.startswith("_")), out)
+plugin = registry.report()[1]
+known = {module.partition(".")[0] for module in before} | set(sys.stdlib_module_names)
+known |= {point.module.partition(".")[0], "cython_runtime"}
+new = {module.partition(".")[0] for module in set(sys.modules) - before} - known
+with open(told, "w") as file:
+    json.dump([plugin.problem, sorted(module for module in new if not module.startswith("_"))], file)
 """
 
 
@@ -55,9 +61,7 @@ def check_plugin(name: str, registry: Registry | None = None) -> None:
 def _problems(plugin: Plugin, registry: Registry) -> list[str]:
     if plugin.state is not State.LOADED:
         return [plugin.problem]
-    problems = []
-    if plugin.entry_point is not None:
-        problems += _weight(plugin.entry_point.value)
+    problems = [] if plugin.entry_point is None else _manifest_problems(plugin, plugin.entry_point)
     for component in plugin.components:
         full = plugin.full_name(component)
         if not component.summary:
@@ -71,19 +75,21 @@ def _problems(plugin: Plugin, registry: Registry) -> list[str]:
     return problems
 
 
-def _weight(entry_point: str) -> list[str]:
-    """What is wrong with a manifest that is loaded in a process of its own."""
+def _manifest_problems(plugin: Plugin, point: EntryPoint) -> list[str]:
+    """What a process that has imported nothing but core meets when it loads the manifest."""
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "imported.json"
-        run = subprocess.run(
-            [sys.executable, "-c", _IMPORTED, entry_point, str(answer)], capture_output=True, text=True, check=False
-        )
-        if run.returncode:
-            return [f"its manifest does not load in a process of its own:\n{run.stderr.strip()}"]
-        heavy = ", ".join(json.loads(answer.read_text()))
-    if not heavy:
-        return []
-    return [
-        f"its manifest {entry_point!r} imports {heavy}: import them in the module of the class that needs them, and "
-        "let the package's __init__ be lazy"
-    ]
+        told = Path(folder, "told.json")
+        facts = [plugin.name, plugin.distribution, plugin.version, point.value, point.group, str(told)]
+        run = subprocess.run([sys.executable, "-c", _LOAD, *facts], capture_output=True, text=True, check=False)
+        if not told.exists():
+            said = run.stderr.strip() or run.stdout.strip()
+            return [f"its manifest ends the process that loads it, with exit code {run.returncode}:\n{said}"]
+        problem, heavy = json.loads(told.read_text())
+    if problem:
+        return [f"in a process of its own: {problem}"]
+    if heavy:
+        return [
+            f"its manifest {point.value!r} imports {', '.join(heavy)}: import them in the module of the class that "
+            "needs them, and let the package's __init__ be lazy"
+        ]
+    return []

@@ -1,5 +1,7 @@
 """One thread and one seed for every test, whatever ran before it; fake distributions for the registry to find."""
 
+import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -82,3 +84,39 @@ def site(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if name.split(".")[0] in {path.stem for path in tmp_path.iterdir()}:
             del sys.modules[name]
+
+
+@pytest.fixture
+def run(site, monkeypatch):
+    """Runs a command on a registry of its own."""
+    from typer.testing import CliRunner
+
+    from torchdyn_core import registry
+    from torchdyn_core.cli.app import app
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*arguments):
+        registry.default_registry.cache_clear()
+        return CliRunner().invoke(app, list(arguments))
+
+    yield command
+    registry.default_registry.cache_clear()
+
+
+@pytest.fixture
+def real(site):
+    """Runs a command in a process of its own, as a shell would."""
+
+    def command(*arguments, **environ):
+        path = f"{site.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        code = "from torchdyn_core.cli import main; main()"
+        environ = {**os.environ, "PYTHONPATH": path, **environ}
+        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environ)
+
+    return command
+
+
+@pytest.fixture
+def broken(site):
+    site.install("torchdyn-broken", {"broken": "broken_plugin"}, broken_plugin="raise OSError('libgraph.so')")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from torchdyn_core.adjoint.base import (
     Adjoint,
@@ -302,14 +301,12 @@ class Replayed(torch.autograd.Function):
     """Autograd's view of a solve that is replayed, eagerly or compiled."""
 
     @staticmethod
-    def forward(session: Replays, *tensors: Tensor) -> tuple[Any, ...]:
-        return session.forward()
-
-    @staticmethod
-    def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.session = inputs[0]  # type: ignore[attr-defined]
-        ctx.save_for_backward(*inputs[1:])  # their versions are checked: a weight changed in place raises
+    def forward(ctx: Any, session: Replays, *tensors: Tensor) -> tuple[Any, ...]:
+        # without `setup_context`, for which torch inspects a signature at every call; under torch.func this is not run
+        ctx.session = session
+        ctx.save_for_backward(*tensors)  # their versions are checked: a weight changed in place raises
         ctx.set_materialize_grads(False)
+        return session.forward()
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:

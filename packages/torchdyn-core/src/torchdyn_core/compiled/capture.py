@@ -8,6 +8,7 @@ hands graph and inputs over to the solve that asked.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import types
@@ -153,6 +154,7 @@ def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[.
     return hand_over
 
 
+@functools.cache  # making one takes as long as entering it
 def _config() -> Any:
     """How Dynamo is to trace: numbers are constants that are guarded; a field may differentiate, not change itself."""
     return torch._dynamo.config.patch(

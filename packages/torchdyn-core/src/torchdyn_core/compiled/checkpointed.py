@@ -39,15 +39,14 @@ def solved(session: Session, memory: int | None = None) -> Trajectory:
     own = [problem.ts, *leaves(problem.y0), *leaves(None if resume is None else resume.carry)]
     outer = [*own, *(environment[i] for i in places)]
     refuse_forward_mode([*own, *environment], "checkpointed")
+    outputs: Outputs
     if torch.is_grad_enabled() and any(t.requires_grad for t in outer):
         replay = _Replay(session, places, chunks_for(session, memory))
         flat = Replayed.apply(replay, *outer)  # type: ignore[no-untyped-call]
-        result, spec = replay.finish(), replay.spec
+        result, outputs = replay.finish(), unflatten(flat, replay.spec)
     else:
         result = run(session)
-        parts, spec = flatten(_outputs(session, result))
-        flat = tuple(parts)
-    outputs: Outputs = unflatten(flat, spec)
+        outputs = _outputs(session, result)
     interior = outputs.interior
     if problem.save is not None and interior is not None and problem.layout.shared:
         interior = saved(problem, problem.ts[1 : result.reports.reached], interior)
@@ -57,7 +56,7 @@ def solved(session: Session, memory: int | None = None) -> Trajectory:
 def _outputs(session: Session, result: Run) -> Outputs:
     """The differentiable results of a run; reports as states, whatever `save` will make of them."""
     problem, engine = session.problem, session.engine
-    cursor = put(result.cursor, engine.place)
+    place = engine.place
     spec = flatten(problem.y0)[1]
     interior: Tree = None
     if result.interior:
@@ -75,7 +74,8 @@ def _outputs(session: Session, result: Run) -> Outputs:
         dense = put(
             [torch.cat(parts) for parts in zip(*(c.dense for c in result.chunks), strict=True)], engine.dense_place
         )
-    return Outputs(cursor.y, cursor.state.carry, interior, put(result.integral, engine.integral_place), steps, dense)
+    y, carry = put(result.cursor, place.y), put(result.cursor, place.state.carry)
+    return Outputs(y, carry, interior, put(result.integral, engine.integral_place), steps, dense)
 
 
 def _behind(chunks: list[Chunk]) -> list[Tensor]:

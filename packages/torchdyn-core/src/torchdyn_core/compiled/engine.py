@@ -373,6 +373,8 @@ def _places(tree: Tree) -> Tree:
 
 def put(leaves: Sequence[Tensor], place: Tree) -> Tree:
     """A tree with tensors in place of the numbers that stand for them."""
+    if place is None or isinstance(place, int):  # most trees are a lone tensor, and Python is what small solves cost
+        return None if place is None else leaves[place]
     parts, spec = flatten(place)
     return unflatten([leaves[part] if isinstance(part, int) else part for part in parts], spec)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch._dynamo.source import ConstantSource
 from torch._higher_order_ops.while_loop import while_loop_op
 from torch._inductor.compile_fx import compile_fx
@@ -15,7 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-__all__ = ["COMPILING", "Kernel", "Shadows", "concrete", "loop"]
+from torchdyn_core.compiled.elementary import DECOMPOSITIONS
+
+__all__ = ["COMPILING", "Kernel", "Packing", "Shadows", "concrete", "loop", "traced"]
 
 OPTIONS = {"cpp_wrapper": True}
 
@@ -70,6 +72,12 @@ def concrete(shape: Sequence[Any], values: dict[Any, int]) -> tuple[int, ...]:
     return tuple(int(size.node.expr.subs(values)) if isinstance(size, torch.SymInt) else size for size in shape)
 
 
+def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
+    """A function as a graph of aten operators."""
+    graph: fx.GraphModule = make_fx(function, decomposition_table=DECOMPOSITIONS)(*inputs)
+    return graph
+
+
 class Kernel:
     """A function of tensors, compiled.
 
@@ -81,7 +89,7 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor]) -> None:
         with torch.no_grad(), shadows.mode:
-            graph = make_fx(function)(*inputs)
+            graph = traced(function, inputs)
         self._call: Any = compile_fx(graph, inputs, config_patches=OPTIONS)
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
@@ -96,26 +104,100 @@ def loop(
 ) -> Kernel:  # fmt: skip
     """A kernel that is a `while` loop: it takes the carried tensors and the others, and returns the carried ones.
 
+    Every tensor that enters the loop costs a handle or two in every iteration, so numbers of one dtype travel as one
+    tensor, and what neither condition nor step reads stays outside.
+
     Arguments:
         condition: Of the carried tensors and the others: whether to go on.
-        step: The next carried tensors, with storage of their own.
+        step: The next carried tensors.
         shadows: The mode that the tensors belong to.
         carried: Shadows of what is carried.
         others: Shadows of what the step reads; none shares its storage with anything carried.
-        written: Which of the others, by position, the step writes to in place: these cost no copy.
+        written: Which of the others, by position, the step may write to in place: these cost no copy.
     """
-    places = ",".join(str(len(carried) + index) for index in written)
-    repeat: Any = while_loop_op
-    options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
-    inputs = [*carried, *others]
+    moving, standing = Packing(carried), Packing(others, apart=written)
+    count = len(moving)
+
+    def unpacked(tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count:])]
+
     with torch.no_grad(), shadows.mode:
         # traced before they enter the loop, which hides autograd from what is traced within
-        test = make_fx(condition)(*inputs)
-        body = make_fx(lambda *tensors: tuple(step(*tensors)))(*inputs)
+        inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
+        test = traced(lambda *tensors: condition(*unpacked(tensors)), inputs)
+        body = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs)
+    read = _read(test, body, since=count)
+    inside = [count + standing.place(index) for index in written]
+    places = ",".join(str(count + read.index(place)) for place in inside if place in read)
+    options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
+    repeat: Any = while_loop_op
 
     def run(*tensors: Tensor) -> Sequence[Tensor]:
-        start, rest = tensors[: len(carried)], tensors[len(carried) :]
-        result: Sequence[Tensor] = repeat(test, body, tuple(t.clone() for t in start), rest, **options)
-        return result
+        start, rest = _own(moving.pack(tensors[: len(carried)])), standing.pack(tensors[len(carried) :])
+        result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **options)
+        return _own(moving.unpack(result))
 
-    return Kernel(run, shadows, inputs)
+    return Kernel(run, shadows, [*carried, *others])
+
+
+class Packing:
+    """Numbers of one dtype as one tensor; what has axes stays by itself.
+
+    Arguments:
+        tensors: Shadows of what is packed.
+        apart: Positions of those that are never packed.
+
+    Example:
+        >>> import torch
+        >>> packing = Packing([torch.tensor(1), torch.ones(2), torch.tensor(3)])
+        >>> [part.tolist() for part in packing.pack([torch.tensor(4), torch.ones(2), torch.tensor(5)])]
+        [[4, 5], [1.0, 1.0]]
+        >>> [part.tolist() for part in packing.unpack([torch.tensor([6, 7]), torch.ones(2)])]
+        [6, [1.0, 1.0], 7]
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], apart: Sequence[int] = ()) -> None:
+        alike: dict[torch.dtype, list[int]] = {}
+        for index, tensor in enumerate(tensors):
+            if not tensor.dim() and index not in apart:
+                alike.setdefault(tensor.dtype, []).append(index)
+        self._groups = [group for group in alike.values() if len(group) > 1]
+        together = {index for group in self._groups for index in group}
+        self._alone = [index for index in range(len(tensors)) if index not in together]
+
+    def __len__(self) -> int:
+        return len(self._groups) + len(self._alone)
+
+    def place(self, index: int) -> int:
+        """Where a tensor that is not packed comes to stand."""
+        return len(self._groups) + self._alone.index(index)
+
+    def pack(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Fewer tensors."""
+        groups = [torch.stack([tensors[index] for index in group]) for group in self._groups]
+        return [*groups, *(tensors[index] for index in self._alone)]
+
+    def unpack(self, packed: Sequence[Tensor]) -> list[Tensor]:
+        """Inverse of `pack`."""
+        found = dict(zip(self._alone, packed[len(self._groups) :], strict=True))
+        for group, tensor in zip(self._groups, packed, strict=False):
+            found.update(zip(group, tensor.unbind(0), strict=True))
+        return [found[index] for index in range(len(found))]
+
+
+def _own(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Tensors with storage of their own: what enters or leaves a loop shares none."""
+    return tuple(tensor.clone() for tensor in tensors)
+
+
+def _read(test: fx.GraphModule, body: fx.GraphModule, *, since: int) -> list[int]:
+    """Positions, from `since` on, of the inputs that either graph reads; the others are taken out of both."""
+    pairs = list(zip(*([n for n in g.graph.nodes if n.op == "placeholder"] for g in (test, body)), strict=True))
+    read = [index for index, pair in enumerate(pairs) if index >= since and any(node.users for node in pair)]
+    for index, pair in enumerate(pairs[since:], start=since):
+        if index not in read:
+            for graph, node in zip((test, body), pair, strict=True):
+                graph.graph.erase_node(node)
+    for graph in (test, body):
+        graph.recompile()
+    return read

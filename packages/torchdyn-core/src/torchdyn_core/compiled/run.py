@@ -196,11 +196,11 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
 def trajectory(session: Session, result: Run, outputs: Outputs) -> Trajectory:
     """The record that the rest of a solve is made from."""
     engine, problem = session.engine, session.problem
-    cursor = put(result.cursor, engine.place)
-    control = type(cursor.control)(*(_scalar(part) for part in cursor.control))
+    place, cursor = engine.place, result.cursor
+    control = type(place.control)(*(_scalar(part) for part in pick(cursor, place.control)))
     steps = records(session, result.chunks) if problem.dense or problem.record_steps else []
     return Trajectory(
-        outputs, _scalar(cursor.t), control, result.reports.reached, result.reports.rows, steps,
+        outputs, _scalar(cursor[place.t]), control, result.reports.reached, result.reports.rows, steps,
         result.status, result.stats,
     )  # fmt: skip
 
@@ -249,9 +249,9 @@ def _between(
     problem, engine = session.problem, session.engine
     layout, place = problem.layout, engine.place
     wild, stuck = (bool(flag) if layout.shared else flag for flag in (counters.wild, counters.stuck))
-    here: Any = put(cursor, place)
 
     def slope() -> Tree:
+        here: Any = put(cursor, place)
         t, jump = _scalar(here.t), _scalar(here.at_jump)
         no, yes = layout.flag(False), layout.flag(True)
         field = seen_field(problem, Record(t, problem.span.end, yes, yes, jump, no, no))

@@ -30,8 +30,8 @@ def tanh(x: Tensor) -> Any:
 
     Example:
         >>> import torch
-        >>> tanh(torch.tensor([0.0, 0.5, 100.0])).round(decimals=4).tolist()
-        [0.0, 0.4620999991893768, 1.0]
+        >>> tanh(torch.tensor([0.0, 100.0])).round().tolist()
+        [0.0, 1.0]
     """
     if x.dtype != torch.float32:
         return NotImplemented

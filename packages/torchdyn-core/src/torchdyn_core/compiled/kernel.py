@@ -15,11 +15,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.elementary import DECOMPOSITIONS
 
 __all__ = ["COMPILING", "Kernel", "Packing", "Shadows", "concrete", "loop", "traced"]
 
 OPTIONS = {"cpp_wrapper": True}
+
+COLUMNS = {"cpp.enable_tiling_heuristics": False}
+"""For loops over columns: these stand apart in memory, where torch's heuristics would give vector instructions up."""
 
 COMPILING = threading.RLock()
 """Held while anything is traced or compiled: torch's compilers keep their modes and settings for all threads."""
@@ -85,12 +89,16 @@ class Kernel:
         function: Takes and returns tensors; traced once.
         shadows: The mode that `inputs` belong to.
         inputs: Fake tensors, each of its own.
+        options: Of the compiler.
     """
 
-    def __init__(self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor]) -> None:
+    def __init__(
+        self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
+        options: dict[str, Any] = OPTIONS,
+    ) -> None:  # fmt: skip
         with torch.no_grad(), shadows.mode:
             graph = traced(function, inputs)
-        self._call: Any = compile_fx(graph, inputs, config_patches=OPTIONS)
+        self._call: Any = compile_fx(graph, inputs, config_patches=options)
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Run it; no graph is recorded."""
@@ -126,6 +134,7 @@ def loop(
         inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
         test = traced(lambda *tensors: condition(*unpacked(tensors)), inputs)
         body = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs)
+        apart = in_columns(body)
     read = _read(test, body, since=count)
     inside = [count + standing.place(index) for index in written]
     places = ",".join(str(count + read.index(place)) for place in inside if place in read)
@@ -137,7 +146,7 @@ def loop(
         result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **options)
         return _own(moving.unpack(result))
 
-    return Kernel(run, shadows, [*carried, *others])
+    return Kernel(run, shadows, [*carried, *others], OPTIONS | COLUMNS if apart else OPTIONS)
 
 
 class Packing:

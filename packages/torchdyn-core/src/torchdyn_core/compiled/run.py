@@ -175,10 +175,11 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
                 if take is not None:
                     take(chunk)
             cursor = _between(session, result, counters, cursor, outer)
-            counters = counters._replace(rows=torch.zeros_like(counters.rows), wild=counters.wild & False,
-                                         stuck=counters.stuck & False, jumped=counters.jumped & False)  # fmt: skip
             active = cursor[engine.place.active]
             going = bool(active.any())
+            if going:
+                counters = counters._replace(rows=torch.zeros_like(counters.rows), wild=counters.wild & False,
+                                             stuck=counters.stuck & False, jumped=counters.jumped & False)  # fmt: skip
             progress.update(_scalar(cursor[engine.place.t]), tried)
         if going:
             over = torch.full_like(active, Status.MAX_STEPS, dtype=torch.int64)

@@ -76,7 +76,7 @@ def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tup
         task: What to capture.
         inputs: Of the solve.
     """
-    with COMPILING, _config(), torch.enable_grad():
+    with COMPILING, _config(LIMIT), torch.enable_grad():
         try:
             shapes, _ = _guarded(key, task)(task, inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:
@@ -155,11 +155,11 @@ def _backend(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[.
 
 
 @functools.cache  # making one takes as long as entering it
-def _config() -> Any:
+def _config(limit: int) -> Any:
     """How Dynamo is to trace: numbers are constants that are guarded; a field may differentiate, not change itself."""
     return torch._dynamo.config.patch(
         specialize_float=True, specialize_int=True, trace_autograd_ops=True, side_effect_replay_policy="error",
-        recompile_limit=LIMIT,
+        recompile_limit=limit,
     )  # fmt: skip
 
 

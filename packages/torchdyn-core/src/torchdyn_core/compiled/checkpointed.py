@@ -13,7 +13,8 @@ from torchdyn_core.adjoint.checkpointed import Replayed
 from torchdyn_core.compiled.cotangents import Nodes, TimeGradients, filled
 from torchdyn_core.compiled.engine import leaf_of, pick, put
 from torchdyn_core.compiled.gradient import Backward, Wanted
-from torchdyn_core.compiled.reason import explained
+from torchdyn_core.compiled.kernel import Miscompiled
+from torchdyn_core.compiled.reason import distrust, explained
 from torchdyn_core.compiled.run import Chunk, Run, Session, run, trajectory
 from torchdyn_core.compiled.second import differentiable
 from torchdyn_core.compiled.tape import Bounded, Kept, chunks_for
@@ -177,10 +178,17 @@ class _Replay:
         wanted = Wanted(tuple(self.places), timed, bool(node_y), bool(node_dense), bool(integral_bar))
         undo = self._loop(wanted, buffers.times.shape[0])
         time_bars = torch.zeros_like(buffers.times) if timed else buffers.times
-        y_bar, carry_bar = undo(
-            [torch.tensor(chunk.rows)], y_bar, carry_bar, sums.totals, [time_bars] if timed else [], [buffers.times],
-            buffers.y, buffers.carry, node_y, node_dense, integral_bar, session.inputs, environment,
-        )  # fmt: skip
+        try:
+            y_bar, carry_bar = undo(
+                [torch.tensor(chunk.rows)], y_bar, carry_bar, sums.totals, [time_bars] if timed else [],
+                [buffers.times], buffers.y, buffers.carry, node_y, node_dense, integral_bar, session.inputs,
+                environment,
+            )  # fmt: skip
+        except Miscompiled as error:
+            distrust(error)
+            if session.require:
+                raise
+            raise _Eagerly(str(error)) from error
         session.entries += 1
         self.stats.replayed += chunk.rows
         self.stats.backward_evaluations += chunk.rows * engine.costs.replay

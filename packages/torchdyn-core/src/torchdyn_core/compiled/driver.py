@@ -10,7 +10,8 @@ from torch import Tensor
 
 from torchdyn_core.compiled import checkpointed, run
 from torchdyn_core.compiled.capture import configuration, refuse, refused
-from torchdyn_core.compiled.reason import explained
+from torchdyn_core.compiled.kernel import Miscompiled
+from torchdyn_core.compiled.reason import distrust, distrusted, explained
 from torchdyn_core.compiled.tape import rows_for
 from torchdyn_core.errors import GradientError, IncompatibleError, ShapeError, TorchdynError, warn_once
 from torchdyn_core.loop.driver import Driver, Eager
@@ -68,6 +69,8 @@ class Compiled(Driver):
             raise
         except Exception as error:  # whatever torch's compilers do not take, the eager loop does, or says what is wrong
             reason = explained(error)
+            if isinstance(error, Miscompiled):
+                distrust(error)
             if self._require:
                 raise IncompatibleError(f"compile='require': {reason}") from error
             warn_once(f"compile=True runs eagerly: {reason}")
@@ -83,6 +86,8 @@ def _check_ground(problem: Problem) -> None:
     release = ".".join(torch.__version__.split(".")[:2])
     if release not in TESTED:
         raise IncompatibleError(f"torch {torch.__version__}; compiled solves are tested with torch {', '.join(TESTED)}")
+    if (reason := distrusted()) is not None:
+        raise IncompatibleError(reason)
     kind = problem.layout.device.type
     if kind != "cpu":
         raise IncompatibleError(f"the state is on a {kind} device; compiled solves are tested on the CPU")

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchdyn_core.compiled.body import Inputs, Shapes
-from torchdyn_core.compiled.kernel import COMPILING, Kernel, Shadows, concrete, loop
+from torchdyn_core.compiled.kernel import COMPILING, Kernel, Loop, Shadows, concrete, loop
 from torchdyn_core.compiled.marks import Piece, cut, mark, marked
 from torchdyn_core.errors import IncompatibleError
 from torchdyn_core.loop.body import Cursor
@@ -103,7 +103,7 @@ class Engine:
             if flat[index].requires_grad and (flat[index].is_floating_point() or flat[index].is_complex())
         ]  # fmt: skip
         self.moves = any(any(axes) for axes in signature.moving)
-        self._forwards: dict[tuple[Plan, int | None], Kernel] = {}
+        self._forwards: dict[tuple[Plan, int | None], Loop] = {}
         self._backwards: dict[tuple[Wanted, int | None], Backward] = {}
 
     def admits(self, flat: Sequence[Any], rows: int) -> bool:
@@ -265,7 +265,7 @@ class Engine:
         head, y, carry, dense = Splitter(1, states, carries, len(flat) - 1 - states - carries)(flat)
         return Buffers(head[0], list(y), list(carry), list(dense))
 
-    def forward(self, plan: Plan, capacity: int) -> Kernel:
+    def forward(self, plan: Plan, capacity: int) -> Loop:
         """The loop: takes counters, integral, cursor, the limit of steps, buffers, inputs, environment.
 
         It goes on until all samples are there, a buffer is full, the limit is reached, a sample is wild or stuck, or
@@ -277,6 +277,17 @@ class Engine:
                 self._forwards[key] = self._build_forward(plan, capacity)
         return self._forwards[key]
 
+    @property
+    def certain(self) -> list[int]:
+        """Places, among what the forward loop carries, that rounding changes little.
+
+        Not the controller's memory: an error estimate is a difference, and may be nothing but rounding.
+        """
+        start = len(Counters._fields)
+        control = pick_indices(self.place.control)
+        sums = range(start, start + len(self.integral))
+        return [*sums, *(sums.stop + index for index in range(self.width) if index not in control)]
+
     def backward(self, wanted: Wanted, capacity: int) -> Backward:
         """The backward loop for one set of things that are wanted."""
         from torchdyn_core.compiled.gradient import Backward  # it is built over an engine
@@ -287,7 +298,7 @@ class Engine:
                 self._backwards[key] = Backward(self, wanted, capacity)
         return self._backwards[key]
 
-    def _build_forward(self, plan: Plan, capacity: int) -> Kernel:
+    def _build_forward(self, plan: Plan, capacity: int) -> Loop:
         place, width, seen = self.place, self.width, len(self.integral)
         with self.shadows.mode, torch.no_grad():
             limit = torch.zeros((), dtype=torch.int64)

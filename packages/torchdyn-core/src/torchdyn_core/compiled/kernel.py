@@ -17,8 +17,9 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 
 from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.elementary import DECOMPOSITIONS
+from torchdyn_core.errors import IncompatibleError
 
-__all__ = ["COMPILING", "Kernel", "Packing", "Shadows", "concrete", "loop", "traced"]
+__all__ = ["COMPILING", "Kernel", "Loop", "Miscompiled", "Packing", "Shadows", "concrete", "loop", "traced"]
 
 OPTIONS = {"cpp_wrapper": True}
 
@@ -106,10 +107,87 @@ class Kernel:
         return result
 
 
+class Loop(Kernel):
+    """A kernel that is a `while` loop.
+
+    `torch.while_loop` is a prototype, and writing to buffers from within it is new: so a loop is compared with its own
+    step, run by torch operator by operator, before its results are believed.
+
+    Arguments:
+        function, shadows, inputs, options: As of a kernel.
+        step: One round of the loop, on tensors of any kind.
+        carried: How many of the inputs are carried.
+        written: Which of the inputs it writes to.
+    """
+
+    def __init__(
+        self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
+        options: dict[str, Any], step: Callable[..., Sequence[Tensor]], carried: int, written: Sequence[int],
+    ) -> None:  # fmt: skip
+        super().__init__(function, shadows, inputs, options)
+        self._step, self._carried, self._written = step, carried, written
+        self.trusted = False
+
+    def compare(
+        self, tensors: Sequence[Tensor], rounds: int, told: Sequence[int], same: Sequence[int] = (), floor: float = 0.0
+    ) -> list[Tensor]:
+        """Do a few rounds both ways; the results may differ by rounding only.
+
+        Arguments:
+            tensors: What the loop takes, such that it ends after `rounds`; nothing of it is changed.
+            rounds: How many.
+            told: Which of the carried tensors to compare, beside what is written to.
+            same: Which tell of decisions: where rounding has turned one, there is nothing to compare.
+            floor: Least size of entries, as a part of the largest one, that rounding is measured by.
+
+        Returns:
+            What the loop gave.
+
+        Raises:
+            Miscompiled: If they differ by more.
+        """
+        mine, theirs = (
+            [torch.zeros_like(t) if i in self._written else t.clone() for i, t in enumerate(tensors)] for _ in range(2)
+        )  # buffers come with whatever was in memory
+        found = list(self(*mine))
+        with torch.no_grad():
+            for _ in range(rounds):
+                theirs[: self._carried] = self._step(*theirs)
+        if all(torch.equal(found[index], theirs[index]) for index in same):
+            pairs = [(found[index], theirs[index]) for index in told]
+            pairs += [(mine[index], theirs[index]) for index in self._written]
+            sizes = [_size(b) for _, b in pairs]
+            least = floor * max(sizes, default=0.0)
+            if not all(_close(a, b, max(size, least)) for (a, b), size in zip(pairs, sizes, strict=True)):
+                raise Miscompiled(f"torch {torch.__version__} compiles a loop whose results are not those of its steps")
+        return found
+
+
+class Miscompiled(IncompatibleError):
+    """A compiled loop computes something else than its steps do."""
+
+
+def _size(tensor: Tensor) -> float:
+    """The largest finite entry."""
+    return float(tensor.abs().nan_to_num(0.0, 0.0, 0.0).max()) if tensor.numel() and _rounds(tensor) else 0.0
+
+
+def _rounds(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _close(a: Tensor, b: Tensor, size: float) -> bool:
+    """Whether two results are the same but for what rounding makes of a few steps."""
+    if not _rounds(a):
+        return torch.equal(a, b)
+    bound = 10 * torch.finfo(a.dtype).eps ** 0.5 * size
+    return torch.allclose(a, b, rtol=0.0, atol=bound, equal_nan=True)
+
+
 def loop(
     condition: Callable[..., Tensor], step: Callable[..., Sequence[Tensor]], shadows: Shadows,
     carried: Sequence[Tensor], others: Sequence[Tensor], written: Sequence[int],
-) -> Kernel:  # fmt: skip
+) -> Loop:  # fmt: skip
     """A kernel that is a `while` loop: it takes the carried tensors and the others, and returns the carried ones.
 
     Every tensor that enters the loop costs a handle or two in every iteration, so numbers of one dtype travel as one
@@ -146,7 +224,8 @@ def loop(
         result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **options)
         return _own(moving.unpack(result))
 
-    return Kernel(run, shadows, [*carried, *others], OPTIONS | COLUMNS if apart else OPTIONS)
+    return Loop(run, shadows, [*carried, *others], OPTIONS | COLUMNS if apart else OPTIONS, step, len(carried),
+                [len(carried) + index for index in written])  # fmt: skip
 
 
 class Packing:

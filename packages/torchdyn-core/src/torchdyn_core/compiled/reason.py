@@ -6,7 +6,24 @@ from torch._dynamo.exc import TorchDynamoException
 
 from torchdyn_core.errors import TorchdynError
 
-__all__ = ["explained"]
+__all__ = ["distrust", "distrusted", "explained"]
+
+_miscompiled: list[str] = []
+
+
+def distrust(error: Exception) -> None:
+    """From now on nothing is compiled in this process: a loop was seen to compute something else than it should."""
+    _miscompiled.append(str(error))
+
+
+def distrusted() -> str | None:
+    """Why nothing is compiled any more, or None.
+
+    Example:
+        >>> distrusted() is None
+        True
+    """
+    return _miscompiled[0] if _miscompiled else None
 
 
 def explained(error: Exception) -> str:

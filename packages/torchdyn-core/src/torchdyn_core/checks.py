@@ -126,10 +126,10 @@ def _monotone(ts: Tensor, layout: Layout) -> bool:
 
 def checked_span(ts: Tensor, layout: Layout) -> Span:
     """Start, end and direction of each sample."""
-    if layout.shared:
-        first, *_, last = layout.numbers(ts.detach())
-        return Span(first, last, math.copysign(1.0, last - first) if last != first else 1.0)
     start, end = ts.detach()[0], ts.detach()[-1]
+    if layout.shared:
+        first, last = (start.item(), end.item()) if layout.known else layout.numbers(ts)[:: len(ts) - 1]
+        return Span(first, last, math.copysign(1.0, last - first) if last != first else 1.0)
     return Span(start, end, torch.where(end >= start, torch.ones_like(start), -torch.ones_like(start)))
 
 

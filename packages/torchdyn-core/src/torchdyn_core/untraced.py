@@ -43,7 +43,7 @@ def named(kind: str, part: Any) -> Any:
     _find(kind, part)
     found = getattr(_found, f"{kind} {part}")
     if isinstance(found, Exception):
-        raise found
+        raise type(found)(*found.args)  # Dynamo follows an exception only from where it is made
     return found
 
 

@@ -161,6 +161,19 @@ def test_fixed_steps_are_a_part_of_one_graph_with_the_values_and_gradients_of_ea
         value_and_gradients(model, compiled)
 
 
+def test_a_field_that_draws_random_numbers_is_evaluated_once_a_step():
+    def made(**options):
+        return Model(
+            layer(autonomous(nn.Sequential(net(), nn.Dropout(0.5))), solver="euler", controller=TWO, **options)
+        )
+
+    want = value_and_gradients(made(adjoint="direct"))
+    model = made()
+    with pytest.raises(IncompatibleError, match="draws random numbers"):
+        model(X)
+    assert_equal(value_and_gradients(model, torch.compile(model, backend="aot_eager", fullgraph=True)), want)
+
+
 def test_without_gradients_too():
     model = Model(layer(solver="heun", controller=TWO))
     for context in (torch.no_grad, torch.inference_mode):
@@ -277,7 +290,7 @@ def test_export_says_what_it_cannot_follow(node, read, reason):
 
 APART = {
     "adaptive": lambda: Model(layer()),
-    "per sample": lambda: Model(layer(per_sample=True)),
+    "per sample": lambda: Model(layer(solver="rk4", controller=TWO, per_sample=True)),
     "jumps": lambda: Model(layer(Jumping(), solver="rk4", controller=TWO)),
     "backsolve": lambda: Model(layer(solver="rk4", controller=TWO, adjoint="backsolve")),
     "bounded": lambda: Model(layer(solver="rk4", controller=TWO, adjoint=Checkpointed(memory=4))),
@@ -311,9 +324,22 @@ def test_what_depends_on_values_breaks_a_model_once_and_traces_nothing_again(nam
     assert "its steps depend on values" in reason
 
 
+def test_in_a_loop_of_layers_a_break_gives_up_the_loop_and_keeps_its_values():
+    """Dynamo resumes behind a break, but not inside a loop."""
+
+    def made():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(3, 2).double(), layer(), nn.Linear(2, 1).double())
+
+    model, twin = made(), made()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        losses = train(model, torch.compile(model, backend="eager"), steps=3)
+    assert_equal(losses, train(twin, twin, steps=3))
+
+
 def test_a_layer_with_a_compiled_loop_breaks_a_model_once_and_runs_that_loop():
     def made():
-        return Model(layer(autonomous(nn.Linear(2, 2).double()), solver="heun", compile="require"))
+        return Model(layer(autonomous(nn.Linear(2, 2).double()), solver="euler", controller=TWO, compile="require"))
 
     torch.manual_seed(0)
     model, backend, before = made(), Backend(), entries()
@@ -401,6 +427,8 @@ def test_the_status_of_a_traced_solve_tells_of_nan():
     assert compiled(Y, torch.ones(())).success
     bad = compiled(Y, torch.tensor(torch.nan))
     assert not bad.success and not bad.valid.any() and bool(bad.ys[-1].isnan().all())
+    with pytest.raises(torch._dynamo.exc.UserError, match="data-dependent"):  # what torch says of any look at a value
+        torch.compile(lambda y: y if function(y, 1.0).success else -y, backend="eager", fullgraph=True)(Y)
 
 
 def test_a_field_that_writes_to_its_state_writes_to_a_copy():

@@ -29,7 +29,7 @@ _PLAIN = (bool, int, float, complex, str, type(None))
 
 
 def checked_state(y0: Tree, known: bool) -> Tree:
-    """The state to start from, with storage of its own."""
+    """The state to start from, with storage of its own; its values are looked at where they are known."""
     parts = flatten(y0)[0]
     if not parts:
         raise ShapeError("y0 is an empty tree; wanted at least one tensor")

@@ -23,7 +23,9 @@ __all__ = ["breaks", "must_break", "numbers", "runs_apart", "tracing"]
 def tracing() -> bool:
     """Whether a compiler traces this very call.
 
-    `torch.compiler.is_compiling` says so in every thread, while any of them compiles.
+    The flags behind `torch.compiler.is_compiling` and `is_exporting` are those of the process: while one thread
+    compiles, they hold in all of them, and an eager solve there would lose its checks. Dispatch modes, which an export
+    traces with, are a thread's own.
     """
     return torch.compiler.is_dynamo_compiling() or (
         torch.compiler.is_exporting() and torch._C._len_torch_dispatch_stack() > 0

@@ -53,4 +53,4 @@ def _find(kind: str, name: str) -> None:
         try:
             setattr(_found, f"{kind} {name}", configured(kind, name))
         except Exception as error:  # raised where it is asked for, or Dynamo would call it a fault of its own
-            setattr(_found, f"{kind} {name}", error)
+            setattr(_found, f"{kind} {name}", error.with_traceback(None))

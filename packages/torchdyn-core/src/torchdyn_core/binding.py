@@ -43,9 +43,10 @@ class BoundField:
     Arguments:
         source: What is called: a `VectorField` that has begun, or any callable.
         args: The tree passed on as a last argument, or `NO_ARGS`.
+        known: Whether values of tensors can be looked at; not while a compiler traces the solve.
     """
 
-    def __init__(self, source: Callable[..., Tree], args: Tree = NO_ARGS) -> None:
+    def __init__(self, source: Callable[..., Tree], args: Tree = NO_ARGS, known: bool = True) -> None:
         self.source = source
         self.args = args
         self.calls = Calls()
@@ -53,7 +54,8 @@ class BoundField:
         self._window: tuple[Tensor, Tensor] | None = None
         self._differentiates = False
         self._times: list[Tensor] = []
-        self._versioned = not torch.is_inference_mode_enabled()
+        self._known = known
+        self._versioned = known and not torch.is_inference_mode_enabled()
 
     def __call__(self, t: Tensor, y: Tree) -> Tree:
         """The slope at time `t` (float64, `()` or `(R,)`)."""
@@ -101,6 +103,10 @@ class BoundField:
         return taken
 
     def _call(self, function: Callable[..., Tree], time: Tensor, y: Tree) -> Tree:
+        if (
+            not self._known
+        ):  # nor are versions, which tell of changes in place: the field gets copies that it may change
+            return self._called(function, time.clone(), tree_map(torch.clone, y))
         if time.requires_grad:
             return self._called(function, time, y)
         time = time.detach()  # a tensor of its own: what the field does to it, as `requires_grad_`, concerns nobody

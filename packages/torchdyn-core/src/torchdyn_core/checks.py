@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchdyn_core.controller import Span
 from torchdyn_core.errors import GradientError, IncompatibleError, ShapeError
-from torchdyn_core.layout import Layout, PerSample, Segments, Shared
+from torchdyn_core.layout import Layout, PerSample, Segments, Shared, Unrolled
 from torchdyn_core.solution import Final
 from torchdyn_core.tree import Tree, all_finite, flatten, leaves, tree_map
 
@@ -28,8 +28,8 @@ __all__ = [
 _PLAIN = (bool, int, float, complex, str, type(None))
 
 
-def checked_state(y0: Tree) -> Tree:
-    """The state to start from, with storage of its own."""
+def checked_state(y0: Tree, known: bool) -> Tree:
+    """The state to start from, with storage of its own; its values are looked at where they are known."""
     parts = flatten(y0)[0]
     if not parts:
         raise ShapeError("y0 is an empty tree; wanted at least one tensor")
@@ -44,19 +44,19 @@ def checked_state(y0: Tree) -> Tree:
         if leaf.device != parts[0].device:
             raise ShapeError(f"{where} is on {leaf.device}, the first leaf on {parts[0].device}; wanted one device")
         _refuse_batched(leaf, where)
-        if not all_finite(leaf):
+        if known and not all_finite(leaf):
             bad = torch.nonzero(~torch.isfinite(leaf.detach()))[0].tolist()
             raise ShapeError(f"{where} holds NaN or inf, first at index {bad}; wanted finite values")
     return tree_map(torch.clone, y0)
 
 
-def checked_layout(y0: Tree, ts: Any, per_sample: bool | Tensor) -> Layout:
+def checked_layout(y0: Tree, ts: Any, per_sample: bool | Tensor, known: bool) -> Layout:
     """How samples map to rows."""
     parts = leaves(y0)
     device = parts[0].device
     dtype = torch.float32 if device.type == "mps" else torch.float64
     if per_sample is False:
-        return Shared(device, dtype)
+        return Shared(device, dtype) if known else Unrolled(device, dtype, ts)
     for index, leaf in enumerate(parts):
         if not leaf.dim():
             raise ShapeError(f"leaf {index} of y0 has no axes; wanted a leading batch axis with per_sample")
@@ -105,9 +105,9 @@ def checked_times(ts: Tensor | Sequence[float], layout: Layout) -> Tensor:
             f"ts has {ts.shape[0]} time{'s' * (ts.shape[0] != 1)}; wanted at least two: the start, ..., the end"
         )
     ts = ts.to(layout.dtype)
-    if not all_finite(ts):
+    if not (all_finite(ts) if layout.known else all(map(math.isfinite, layout.numbers(ts)))):
         raise ShapeError("ts holds NaN or inf; wanted finite times")
-    if not _monotone(ts.detach()):
+    if not _monotone(ts.detach(), layout):
         raise ShapeError("ts goes up and down; wanted weakly increasing or weakly decreasing times")
     if not layout.shared and ts.dim() == 1:
         ts = ts[:, None].expand(-1, layout.samples)  # type: ignore[arg-type]
@@ -116,9 +116,9 @@ def checked_times(ts: Tensor | Sequence[float], layout: Layout) -> Tensor:
     return ts
 
 
-def _monotone(ts: Tensor) -> bool:
+def _monotone(ts: Tensor, layout: Layout) -> bool:
     if ts.dim() == 1:
-        times = ts.tolist()
+        times = layout.numbers(ts)
         return times in (ordered := sorted(times), ordered[::-1])
     steps = ts.diff(dim=0)
     return bool(((steps >= 0).all(0) | (steps <= 0).all(0)).all())
@@ -128,7 +128,7 @@ def checked_span(ts: Tensor, layout: Layout) -> Span:
     """Start, end and direction of each sample."""
     start, end = ts.detach()[0], ts.detach()[-1]
     if layout.shared:
-        first, last = start.item(), end.item()
+        first, last = (start.item(), end.item()) if layout.known else layout.numbers(ts)[:: len(ts) - 1]
         return Span(first, last, math.copysign(1.0, last - first) if last != first else 1.0)
     return Span(start, end, torch.where(end >= start, torch.ones_like(start), -torch.ones_like(start)))
 

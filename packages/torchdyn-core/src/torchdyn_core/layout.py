@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torchdyn_core.errors import ShapeError
 from torchdyn_core.scalars import Flag, Scalar
 from torchdyn_core.tree import Tree, align, all_finite, leaves, tree_map
 
-__all__ = ["Layout", "PerSample", "Segments", "Shared"]
+__all__ = ["Layout", "PerSample", "Segments", "Shared", "Unrolled"]
 
 Norm = Callable[[Tree], Tensor]
 
@@ -29,7 +29,10 @@ class Layout(ABC):
         samples: How many samples step on their own; None where steps are shared.
         device: Where times live.
         dtype: The dtype of times.
+        known: Whether the values of tensors can be looked at.
     """
+
+    known: bool = True
 
     samples: int | None
     device: torch.device
@@ -48,6 +51,10 @@ class Layout(ABC):
     def on_graph(self) -> bool:
         """Whether the loop runs on autograd's graph, where what a waiting sample computes would enter gradients."""
         return torch.is_grad_enabled()
+
+    def numbers(self, ts: Tensor) -> list[float]:
+        """Report times `(T,)` as numbers."""
+        return ts.tolist()
 
     @abstractmethod
     def constant(self, value: float) -> Scalar:
@@ -159,6 +166,26 @@ class Shared(Layout):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ShapeError(f"the norm returned {got}; wanted one real number")
         return float(value)
+
+
+class Unrolled(Shared):
+    """Shared steps that a compiler unrolls: times are numbers as ever, while no tensor has a value yet.
+
+    Arguments:
+        ts: The report times, as numbers.
+    """
+
+    known = False
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, ts: Sequence[float]) -> None:
+        super().__init__(device, dtype)
+        self._numbers = [float(t) for t in ts]
+
+    def numbers(self, ts: Tensor) -> list[float]:
+        return self._numbers
+
+    def finite(self, tree: Tree) -> bool:
+        return True  # nobody knows yet; NaN goes through to the end, as it does in any compiled model
 
 
 class PerSample(Layout):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -13,7 +13,8 @@ from torchdyn_core.field import VectorField
 from torchdyn_core.registry import configured
 from torchdyn_core.solution import Solution
 from torchdyn_core.solve import configured_options, solve
-from torchdyn_core.tree import Tree, leaves, tree_map
+from torchdyn_core.tracing import breaks, must_break, numbers
+from torchdyn_core.tree import Tree, tree_map
 
 __all__ = ["Augmentation", "NeuralODE"]
 
@@ -76,38 +77,46 @@ class NeuralODE(nn.Module):
         augmentation = configured("augmentation", augmentation)
         if augmentation is not None and not isinstance(augmentation, Augmentation):
             raise IncompatibleError(f"augmentation is a {type(augmentation).__name__}; wanted lift(y) and project(y)")
-        options = configured_options(field, solve_options)
+        whole = configured_options(field, solve_options)
+        options = {name: whole[name] for name in solve_options}
         self.field = field
         self.augmentation = augmentation
         self.t0, self.t1 = float(t0), float(t1)
         self.options = options
+        self._breaks = must_break(field, whole)  # one flag, so that compiled models watch no more than that
         solver = options.get("solver")
         if isinstance(solver, nn.Module):
             self.solver = solver  # a hypersolver's parameters are the layer's
 
     def forward(self, y0: Tree) -> Tree:
         """The state at `t1` (what `save` makes of it, where that is an option)."""
+        ends = (self.t0, self.t1)
+        if self._breaks and breaks():
+            from torchdyn_core.untraced import apart  # brings in torch's compilers
+
+            return apart(NeuralODE.forward, self, y0)
         if "save" in self.options:
-            solution = self.trajectory(y0, self._ends(y0))
+            solution = self.trajectory(y0, ends)
             return _last(solution.ys)
         lifted = y0 if self.augmentation is None else self.augmentation.lift(y0)
-        y1 = self._solve(lifted, self._ends(y0)).final.y
+        y1 = self._solve(lifted, ends).final.y
         return y1 if self.augmentation is None else self.augmentation.project(y1)
 
-    def trajectory(self, y0: Tree, ts: Tensor) -> Solution:
+    def trajectory(self, y0: Tree, ts: Tensor | Sequence[float]) -> Solution:
         """The whole solution at times of choice, of the lifted state where there is an augmentation."""
+        if breaks() and (self._breaks or not numbers(ts)):
+            from torchdyn_core.untraced import apart
+
+            solution: Solution = apart(NeuralODE.trajectory, self, y0, ts)
+            return solution
         return self._solve(y0 if self.augmentation is None else self.augmentation.lift(y0), ts)
 
-    def _solve(self, y0: Tree, ts: Tensor) -> Solution:
+    def _solve(self, y0: Tree, ts: Tensor | Sequence[float]) -> Solution:
         return solve(self.field, y0, ts, **{**self.options, **self._solver()})
 
     def _solver(self) -> dict[str, Any]:
         # after deepcopy and load_state_dict the registered module is the one that counts
         return {"solver": self._modules["solver"]} if "solver" in self._modules else {}
-
-    def _ends(self, y0: Tree) -> Tensor:
-        parts = leaves(y0)
-        return torch.tensor([self.t0, self.t1], device=parts[0].device if parts else None, dtype=torch.float64)
 
     def extra_repr(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())

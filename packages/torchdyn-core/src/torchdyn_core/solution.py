@@ -134,7 +134,7 @@ class Solution:
     @property
     def success(self) -> bool:
         """Whether every sample reached the last time."""
-        return bool((self.status == Status.SUCCESS).all())
+        return bool((self.status == int(Status.SUCCESS)).all())  # Dynamo takes no member of an enum
 
     def evaluate(self, t: Tensor | float) -> Tree:
         """The state at any time of the span, from the dense output; differentiable in `t`, `y0` and parameters.

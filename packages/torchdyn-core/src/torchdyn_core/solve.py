@@ -9,7 +9,7 @@ from typing import Any, Never
 import torch
 from torch import Tensor, nn
 
-from torchdyn_core.adjoint import Adjoint
+from torchdyn_core.adjoint import Adjoint, Direct
 from torchdyn_core.binding import NO_ARGS, BoundField
 from torchdyn_core.checks import (
     checked_args,
@@ -31,6 +31,7 @@ from torchdyn_core.loop.reports import assemble
 from torchdyn_core.registry import configured
 from torchdyn_core.solution import Final, Solution, Status
 from torchdyn_core.solver import Solver
+from torchdyn_core.tracing import runs_apart, tracing
 from torchdyn_core.tree import Tree, leaves
 
 __all__ = ["configured_options", "solve"]
@@ -104,22 +105,36 @@ def solve(
     """
     if unknown:
         _refuse_unknown(unknown)
-    method = configured("solver", solver)
-    control = configured("controller", controller)
-    backward = configured("adjoint", adjoint)
+    known, component = not tracing(), configured
+    if not known:
+        from torchdyn_core.untraced import apart, constant, named  # brings in torch's compilers
+
+        options = {
+            "args": args, "solver": solver, "controller": controller, "adjoint": adjoint, "save": save,
+            "integral_loss": integral_loss, "record_steps": record_steps, "dense": dense, "per_sample": per_sample,
+            "max_steps": max_steps, "compile": compile, "throw": throw, "progress": progress,
+        }  # fmt: skip
+        if runs_apart(field, y0, ts, options):
+            solution: Solution = apart(solve, field, y0, ts, **options)
+            return solution
+        component, ts = named, [constant(t) for t in ts]
+    method = component("solver", solver)
+    control = component("controller", controller)
+    backward = component("adjoint", adjoint)
     _check_parts(field, method, control, backward, max_steps)
-    driver = _driver(compile, backward)
+    # a compiler differentiates the steps that it traces, and decides what of them to keep
+    driver, backward = (_driver(compile, backward), backward) if known else (Eager(), Direct())
     _check_functions(integral_loss=integral_loss, save=save)
     _check_switches(record_steps=record_steps, dense=dense, throw=throw, progress=progress)
     resume = y0 if isinstance(y0, Final) else None
-    state = checked_state(y0.y if isinstance(y0, Final) else y0)
-    layout = checked_layout(state, ts, per_sample)
+    state = checked_state(y0.y if isinstance(y0, Final) else y0, known)
+    layout = checked_layout(state, ts, per_sample, known)
     times = checked_times(ts, layout)
     span = checked_span(times, layout)
     if resume is not None:
         checked_resume(resume, span, (method, control))
     source = _begun(field, times, state, resume, layout)
-    bound = BoundField(source, NO_ARGS if args is None else checked_args(args))
+    bound = BoundField(source, NO_ARGS if args is None else checked_args(args), known)
     breaks = source.breakpoints(times[0].detach(), times[-1].detach()) if isinstance(source, VectorField) else None
     problem = Problem(
         bound, method, control, layout, state, times, span,
@@ -141,7 +156,7 @@ def solve(
 
 
 def configured_options(field: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of `solve` with objects in place of names, checked early: where a module is built."""
+    """All options of `solve` with objects in place of names, checked early: where a module is built."""
     _refuse_unknown({name: value for name, value in options.items() if name not in _OPTIONS})
     parts = ("solver", "controller", "adjoint")
     whole = {name: options.get(name, option.default) for name, option in _OPTIONS.items()}
@@ -152,7 +167,7 @@ def configured_options(field: Any, options: Mapping[str, Any]) -> dict[str, Any]
     _check_switches(**{name: whole[name] for name in ("record_steps", "dense", "throw", "progress")})
     if not isinstance(whole["per_sample"], (bool, Tensor)):
         raise OptionError(f"per_sample={whole['per_sample']!r}; wanted True, False, or a long tensor of segment ids")
-    return {name: whole[name] for name in options}
+    return whole
 
 
 _OPTIONS = {
@@ -247,23 +262,28 @@ def _solution(problem: Problem, trajectory: Trajectory, fields: tuple[object, ob
     ys = assemble(problem, outputs.interior, trajectory.rows, outputs.y, trajectory.reached)
     count = problem.ts.shape[0]
     if layout.shared:
+        failed = trajectory.status != Status.SUCCESS
         status = torch.tensor(int(trajectory.status), device=layout.device)
         valid = torch.ones(count, dtype=torch.bool, device=layout.device)
-        if trajectory.status != Status.SUCCESS:
+        if failed:
             valid[trajectory.reached :] = False
+        elif not layout.known:
+            finite = torch.stack([torch.isfinite(leaf).all() for leaf in leaves(outputs.y)]).all()
+            status, valid = torch.where(finite, status, int(Status.NOT_FINITE)), valid & finite
     else:
         status = trajectory.status
         reached = torch.full_like(status, count)
         reached = reached.scatter_reduce(0, layout.sample_of_row(), trajectory.reached, "amin")
         rows = torch.arange(count, device=layout.device)[:, None]
         valid = (rows < reached) | (status == Status.SUCCESS)
+        failed = not bool((status == Status.SUCCESS).all())
     solution = Solution(
         problem.ts, ys, valid, status, trajectory.stats, None, outputs.integral,
         recorded_steps(problem, trajectory) if problem.record_steps else None,
         _final(problem, trajectory, fields),
         dense_output(problem, trajectory) if problem.dense else None,
     )  # fmt: skip
-    if throw and not solution.success:
+    if throw and failed:
         raise IntegrationError(_failure(problem, trajectory), solution)
     return solution
 

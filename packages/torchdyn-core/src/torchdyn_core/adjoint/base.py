@@ -36,6 +36,14 @@ class Adjoint(ABC):
     replays: ClassVar[bool]
     compiles: ClassVar[bool] = False
 
+    @property
+    def unrolls(self) -> bool:
+        """Whether a compiler that traces the steps may differentiate them in its place.
+
+        Its gradient is then that of the steps taken, and it promises nothing of memory.
+        """
+        return False
+
     @abstractmethod
     def run(self, problem: Problem, loop: Loop) -> Trajectory:
         """Run the loop so that the trajectory's outputs carry gradients."""

@@ -72,6 +72,10 @@ class Checkpointed(Adjoint):
     replays: ClassVar[bool] = True
     compiles: ClassVar[bool] = True
 
+    @property
+    def unrolls(self) -> bool:
+        return self.memory is None
+
     def __post_init__(self) -> None:
         if self.memory is not None and not (isinstance(self.memory, int) and self.memory >= 4):
             raise OptionError(

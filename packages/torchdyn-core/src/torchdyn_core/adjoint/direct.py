@@ -29,6 +29,10 @@ class Direct(Adjoint):
 
     replays: ClassVar[bool] = False
 
+    @property
+    def unrolls(self) -> bool:
+        return True
+
     def run(self, problem: Problem, loop: Loop) -> Trajectory:
         """Run the loop on the graph."""
         if not problem.controller.adaptive:

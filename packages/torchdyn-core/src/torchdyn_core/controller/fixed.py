@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -56,6 +57,7 @@ class Fixed(StepController):
     steps: int | None = None
     grid: Tensor | Sequence[float] | None = None
     jump_ts: Tensor | Sequence[float] | None = None
+    _points: list[float] = field(default_factory=list, init=False, repr=False)
 
     adaptive: ClassVar[bool] = False
     anchored: ClassVar[bool] = True
@@ -69,18 +71,16 @@ class Fixed(StepController):
         if self.steps is not None and not (is_number(self.steps, 1) and isinstance(self.steps, int)):
             raise OptionError(f"steps={self.steps!r}; wanted a whole number >= 1")
         if self.grid is not None:
-            object.__setattr__(self, "grid", _checked_grid(self.grid))
+            object.__setattr__(self, "_points", _checked_grid(self.grid))
+            object.__setattr__(self, "grid", torch.tensor(self._points, dtype=torch.float64))
 
     def check(self, span: Span) -> None:
         if self.grid is None:
             return
-        assert isinstance(self.grid, Tensor)
-        first, last = float(self.grid[0]), float(self.grid[-1])
-        start, end = (torch.as_tensor(x, dtype=torch.float64) for x in (span.start, span.end))
-        if bool((start != first).any()) or bool((end != last).any()):
-            raise ShapeError(
-                f"grid runs from {first:g} to {last:g}, ts from {start.tolist()} to {end.tolist()}; wanted equal ends"
-            )
+        first, last = self._points[0], self._points[-1]
+        if _differ(span.start, first) or _differ(span.end, last):
+            start, end = (x.tolist() if isinstance(x, Tensor) else x for x in (span.start, span.end))
+            raise ShapeError(f"grid runs from {first:g} to {last:g}, ts from {start} to {end}; wanted equal ends")
 
     def init(
         self, field: BoundField, solver: Solver, span: Span, y0: Tree, slope: Callable[[], Tree], layout: Layout
@@ -104,13 +104,13 @@ class Fixed(StepController):
         following = control.index + 1.0
         length = absolute(span.end - control.origin)
         if self.grid is not None:
-            assert isinstance(self.grid, Tensor)
             if isinstance(following, Tensor):
+                assert isinstance(self.grid, Tensor)
                 grid = self.grid.to(following.device, following.dtype)
                 place = following.long().clamp(max=len(grid) - 1)
                 # flat, since a compiled loop would read a lone index as a Python number
                 return grid.index_select(0, place.reshape(-1)).reshape(place.shape)
-            return float(self.grid[min(int(following), len(self.grid) - 1)])
+            return self._points[min(int(following), len(self._points) - 1)]
         if self.steps is not None:
             count, dt = float(self.steps), length / self.steps
         else:
@@ -127,9 +127,8 @@ class Fixed(StepController):
             if isinstance(length, Tensor):  # samples have steps of their own: those of the shortest serve all
                 length = float(length[length > 0].min())
             return Fixed(dt=length / self.steps, jump_ts=self.jump_ts)
-        assert isinstance(self.grid, Tensor)
         low, high = min(start, end), max(start, end)
-        inner = sorted((t for t in self.grid.tolist() if low < t < high), reverse=end < start)
+        inner = sorted((t for t in self._points if low < t < high), reverse=end < start)
         return Fixed(grid=[start, *inner, end], jump_ts=self.jump_ts)
 
     def normalised(self, longest: float) -> Fixed:
@@ -137,8 +136,7 @@ class Fixed(StepController):
             return Fixed(steps=max(1, math.ceil(longest / self.dt - 1e-9)))
         if self.steps is not None:
             return Fixed(steps=self.steps)
-        assert isinstance(self.grid, Tensor)
-        return Fixed(steps=len(self.grid) - 1)
+        return Fixed(steps=len(self._points) - 1)
 
     def error(self, error: Tree | None, y0: Tree, y1: Tree, layout: Layout) -> Scalar:
         return layout.constant(0.0)
@@ -149,6 +147,11 @@ class Fixed(StepController):
         return Verdict(accept, control._replace(index=control.index + where(reached, 1.0, 0.0)), negate(accept))
 
 
+def _differ(a: Scalar, b: float) -> bool:
+    """Whether a time of any sample is another one."""
+    return bool((a != b).any()) if isinstance(a, Tensor) else a != b
+
+
 def _floor(value: Scalar) -> Scalar:
     return torch.floor(value) if isinstance(value, Tensor) else float(math.floor(value))
 
@@ -157,11 +160,17 @@ def _ceil(value: Scalar) -> Scalar:
     return torch.ceil(value) if isinstance(value, Tensor) else math.ceil(value)
 
 
-def _checked_grid(grid: Tensor | Sequence[float]) -> Tensor:
-    grid = torch.as_tensor(grid, dtype=torch.float64).detach()
-    if grid.dim() != 1 or len(grid) < 2 or not bool(torch.isfinite(grid).all()):
-        raise OptionError(f"grid has shape {tuple(grid.shape)}; wanted at least two finite times, (K,)")
-    steps = grid.diff()
-    if not (bool((steps > 0).all()) or bool((steps < 0).all())):
+def _checked_grid(grid: Tensor | Sequence[float]) -> list[float]:
+    """The grid as numbers, which a compiler that traces the solve can see."""
+    if isinstance(grid, Tensor) or not all(isinstance(t, (int, float)) for t in grid):
+        grid = torch.as_tensor(grid, dtype=torch.float64)
+        if grid.dim() != 1:
+            raise OptionError(f"grid has shape {tuple(grid.shape)}; wanted at least two finite times, (K,)")
+        grid = grid.tolist()
+    points = [float(t) for t in grid]
+    if len(points) < 2 or not all(math.isfinite(t) for t in points):
+        raise OptionError(f"grid holds {len(points)} times; wanted at least two, and all of them finite")
+    steps = [after - before for before, after in pairwise(points)]
+    if not (all(step > 0 for step in steps) or all(step < 0 for step in steps)):
         raise OptionError("grid is not strictly increasing or decreasing")
-    return grid
+    return points

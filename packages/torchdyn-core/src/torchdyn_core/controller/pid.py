@@ -100,7 +100,8 @@ class PID(StepController):
             )
             if not fine:
                 raise OptionError(f"{name}={value!r}; wanted a finite number >= 0")
-        if bool(torch.as_tensor((self.rtol == 0) & (self.atol == 0)).any()):
+        neither = (self.rtol == 0) & (self.atol == 0)
+        if bool(neither.any()) if isinstance(neither, Tensor) else neither:
             raise OptionError("rtol=0 and atol=0; wanted at least one above 0: no step would be accepted")
         for name in ("safety", "factor_min", "factor_max", "dt_min", "dt_max", "dt0"):
             value = getattr(self, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -86,7 +87,8 @@ def fresh(problem: Problem, *, controlled: bool = True) -> Cursor:
     y0 = layout.lend(active, problem.y0)
     state, control = solver.init(field, t0, t1, y0), None
     if controlled:
-        with torch.no_grad():
+        # unrolled steps have nothing to keep out of gradients, and an exported graph cannot save a region that is empty
+        with torch.no_grad() if layout.known else nullcontext():
             control = problem.controller.init(
                 field, solver, span, y0, lambda: solver.slope(field, t0, y0, state), layout
             )
@@ -171,11 +173,11 @@ def where_flag(flag: Flag, a: Flag, b: Flag) -> Flag:
 def _judge(problem: Problem, y: Tree, step: Step) -> tuple[Scalar, Flag]:
     """The error in units of the tolerance, not finite where the state is not; whether the solver is content."""
     layout, controller = problem.layout, problem.controller
-    with torch.no_grad():
-        if controller.adaptive:
+    if controller.adaptive:
+        with torch.no_grad():
             error = controller.error(step.error, y, step.y, layout)
-        else:
-            error = where(layout.finite(step.y), layout.constant(0.0), torch.inf)
+    else:
+        error = where(layout.finite(step.y), layout.constant(0.0), torch.inf)
     ok = step.ok if isinstance(step.ok, bool) else layout.all_rows(step.ok)
     return error, ok if layout.shared or isinstance(ok, Tensor) else layout.flag(ok)
 

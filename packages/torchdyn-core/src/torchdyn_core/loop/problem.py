@@ -65,6 +65,8 @@ class Jumps:
             place = torch.searchsorted(self._table, (direction * t)[:, None], right=True)
             jump = self._table.gather(1, place.clamp(max=self._table.shape[1] - 1))[:, 0]
             return direction * minimum(jump, direction * end)
+        if not self._list:
+            return end
         index = bisect.bisect_right(self._list, direction * t)
         return direction * self._list[index] if index < len(self._list) else end
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ class ReportSchedule:
         self._count = ts.shape[0]
         if self._layout.shared:
             self.reached: Any = 1
-            self._directed = [direction * t for t in ts.tolist()[:-1]] if self._count > 2 else []
+            self._directed = [direction * t for t in self._layout.numbers(ts)[:-1]] if self._count > 2 else []
         else:
             self._sample = self._layout.sample_of_row()
             self._table = (direction * ts)[:, self._sample].T.contiguous()
@@ -40,7 +39,7 @@ class ReportSchedule:
             if self.reached >= self._count - 1:
                 return None
             first = self.reached
-            self.reached = bisect.bisect_right(self._directed, self._problem.span.direction * record.t1, lo=first)
+            self.reached = _behind(self._directed, self._problem.span.direction * record.t1, first)
             return Rows(first, self.reached) if self.reached > first else None
         if self._count == 2:
             return None
@@ -103,3 +102,15 @@ def _saved(problem: Problem, index: int, y: Tree) -> Tree:
     if not problem.layout.shared:
         t = t[problem.layout.sample_of_row()]
     return problem.save(field_time(t, y), y)
+
+
+def _behind(directed: list[float], t: float, first: int) -> int:
+    """The place behind the last time that is not after `t`: `bisect_right`, which compilers cannot trace."""
+    low, high = first, len(directed)
+    while low < high:
+        middle = (low + high) // 2
+        if t < directed[middle]:
+            high = middle
+        else:
+            low = middle + 1
+    return low

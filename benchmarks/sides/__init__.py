@@ -1,1 +1,1 @@
-"""The sides of a comparison: how each library is asked to solve a problem, as its documentation recommends for speed."""
+"""How each library is asked to solve a problem: as its documentation recommends for speed."""

@@ -33,6 +33,7 @@ class Problem:
         tolerance: Relative and absolute.
         gradient: Whether the gradients of `sum(y(t1)^2)` are wanted, of the field's parameters and of `y0`.
         per_sample: Whether each row of `y0` takes its own steps.
+        max_steps: The most that a solve may try, where a library sets a limit.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Problem:
     tolerance: float
     gradient: bool = False
     per_sample: bool = False
+    max_steps: int = 4096
 
     @property
     def constants(self) -> tuple[Tensor, ...]:

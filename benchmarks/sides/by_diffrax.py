@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.compare import Contender, Count
 from benchmarks.problem import Problem, Result
+from benchmarks.sides.ours import first_step
 
 Field = Callable[..., jax.Array]
 
@@ -19,8 +20,9 @@ Field = Callable[..., jax.Array]
 def contender(problem: Problem, field: Field, *, checkpoints: int | None = None) -> Contender:
     """A problem whose field is also given in JAX, as a function of the state and of the problem's constants.
 
-    The state is solved as one array, with one step size; per sample, the solve is mapped over the rows. jax is set to
-    the problem's precision from here on.
+    The state is solved as one array, with one step size; per sample, the solve is mapped over the rows. The first step
+    is given, since diffrax 0.7.2 starts with 0.01 whatever the problem (its rule for it sees a wrapped term). jax is
+    set to the problem's precision from here on.
 
     Arguments:
         problem: What to solve.
@@ -28,15 +30,16 @@ def contender(problem: Problem, field: Field, *, checkpoints: int | None = None)
         checkpoints: Of `RecursiveCheckpointAdjoint`; None for its default.
     """
     jax.config.update("jax_enable_x64", problem.y0.dtype == torch.float64)
-    y0, constants = _array(problem.y0), tuple(_array(constant) for constant in problem.constants)
+    dt0 = first_step(problem).to(problem.y0.dtype)
+    given = tuple(_array(tensor) for tensor in (problem.y0, *problem.constants, dt0))
     run = jax.jit(_differentiated(problem, _solver(problem, field, checkpoints)))
 
     def call() -> Result:
-        result, _ = jax.block_until_ready(run(y0, *constants))
+        result, _ = jax.block_until_ready(run(*given))
         return Result(*result)
 
     def count() -> Count:
-        _, stats = run(y0, *constants)
+        _, stats = run(*given)
         return Count(int(stats["num_accepted_steps"].sum()), int(stats["num_rejected_steps"].sum()), None)
 
     label = "" if checkpoints is None else f", {checkpoints} checkpoints"
@@ -48,15 +51,16 @@ def _array(tensor: Tensor) -> jax.Array:
 
 
 def _solver(problem: Problem, field: Field, checkpoints: int | None) -> Callable[..., Any]:
-    """A function of the first state and the constants: the reported states, and statistics."""
+    """A function of the first state, the constants and the first step: the reported states, and statistics."""
     term = diffrax.ODETerm(lambda t, y, constants: field(y, *constants))
     controller = diffrax.PIDController(rtol=problem.tolerance, atol=problem.tolerance)
     times = problem.ts.tolist()
     saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=jax.numpy.asarray(times))
 
-    def solve(y0: jax.Array, *constants: jax.Array) -> Any:
+    def solve(y0: jax.Array, *rest: jax.Array) -> Any:
+        *constants, dt0 = rest
         solution = diffrax.diffeqsolve(
-            term, diffrax.Dopri5(), times[0], times[-1], None, y0, constants, saveat=saveat,
+            term, diffrax.Dopri5(), times[0], times[-1], dt0, y0, constants, saveat=saveat, max_steps=problem.max_steps,
             stepsize_controller=controller, adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints),
         )  # fmt: skip
         return solution.ys, solution.stats

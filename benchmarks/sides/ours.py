@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from benchmarks.compare import Contender, Count
 from benchmarks.problem import Problem, Result, finished
 from torchdyn_core import PID, Adjoint, Checkpointed, DormandPrince5, Solution, Stats, solve
@@ -24,7 +27,7 @@ def _contender(name: str, problem: Problem, adjoint: Adjoint, *, compile: bool |
     def integrate() -> Solution:
         return solve(
             problem.field, problem.y0, problem.ts, solver=solver, controller=controller, adjoint=adjoint,
-            per_sample=problem.per_sample, compile=compile,
+            per_sample=problem.per_sample, max_steps=problem.max_steps, compile=compile,
         )  # fmt: skip
 
     def call() -> Result:
@@ -42,3 +45,17 @@ def counted(stats: Stats) -> Count:
     """A solution's own statistics."""
     accepted, rejected = (int(sum(part) if hasattr(part, "sum") else part) for part in (stats.accepted, stats.rejected))
     return Count(accepted, rejected, stats.evaluations + stats.backward_evaluations)
+
+
+def first_step(problem: Problem) -> Tensor:
+    """The size of the first step that the eager loop accepts, `()`, or `(B,)` with steps per sample."""
+    controller = PID(rtol=problem.tolerance, atol=problem.tolerance)
+    with torch.no_grad():
+        solution = solve(
+            problem.field, problem.y0, problem.ts[[0, -1]], solver=DormandPrince5(), controller=controller,
+            per_sample=problem.per_sample, max_steps=problem.max_steps, record_steps=True,
+        )  # fmt: skip
+    assert solution.steps is not None
+    lengths = solution.steps[0].diff(dim=0)
+    first = (lengths > 0).int().argmax(0, keepdim=True)  # a sample whose first try is rejected waits for the others
+    return lengths.gather(0, first)[0]

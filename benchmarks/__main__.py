@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks import (
     backward_memory,
     bounded_memory,
     energy_network,
+    growth,
     lotka_volterra,
     mlp_training,
     process,
     report,
     van_der_pol,
+    work_precision,
 )
+from benchmarks.figures import Figure
 
-FAMILIES = (backward_memory, bounded_memory, lotka_volterra, mlp_training, energy_network, van_der_pol)
+FAMILIES = (
+    backward_memory,
+    bounded_memory,
+    lotka_volterra,
+    mlp_training,
+    energy_network,
+    van_der_pol,
+    growth,
+    work_precision,
+)
 ROWS: dict[str, Callable[..., list[report.Finding]]] = {k: row for family in FAMILIES for k, row in family.ROWS.items()}
 
 
@@ -27,8 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, epilog=f"Names: {', '.join(ROWS)}."
     )
-    parser.add_argument("--fast", action="store_true", help="only try whether everything runs; write nothing")
-    parser.add_argument("--only", metavar="NAME", nargs="+", choices=ROWS, help="measure these; write nothing")
+    parser.add_argument("--fast", action="store_true", help="only try whether everything runs; write nothing here")
+    parser.add_argument("--only", metavar="NAME", nargs="+", choices=ROWS, help="measure these; write nothing here")
     arguments = parser.parse_args()
     writes = not (arguments.fast or arguments.only)
     process.one_core()
@@ -42,9 +56,13 @@ def main() -> None:
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     text = report.render(findings)
     print(text)
+    folder = report.README.parent if writes else Path(tempfile.mkdtemp(prefix="torchdyn-bench-"))
+    written = [finding.save(folder) for finding in findings if isinstance(finding, Figure)]
     if writes:
         report.write(text)
-        print(f"\nwritten: {report.README}")
+        written.append(report.README)
+    for file in written:
+        print(f"written: {file}", file=sys.stderr)
 
 
 if __name__ == "__main__":

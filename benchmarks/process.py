@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+from pathlib import Path
 
 import torch
 
 
 def one_core() -> None:
-    """Keep this process, and what it starts, on one core.
+    """Keep this process, and what it starts, on one core: the idlest.
 
     Call it before jax computes anything: XLA makes as many threads as it may run on then.
     """
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        before = _idle()
+        time.sleep(0.5)
+        after = _idle()
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(allowed, key=lambda core: after.get(core, 0) - before.get(core, 0))})
+
+
+def _idle() -> dict[int, int]:
+    """How long each core has been idle, in ticks."""
+    stat = Path("/proc/stat")
+    lines = stat.read_text().splitlines() if stat.exists() else []
+    cores = [line.split() for line in lines if line.startswith("cpu") and not line.startswith("cpu ")]
+    return {int(core[0][3:]): int(core[4]) for core in cores}
 
 
 def forget_compiled() -> None:

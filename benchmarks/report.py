@@ -8,29 +8,32 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.figures import Figure
 from benchmarks.measure import Bound, Comparison, Side
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PACKAGES = ("torchdyn-core", "torch", "torchdiffeq", "torchode", "diffrax", "jax", "numpy", "scipy")
 
-Finding = Comparison | Bound
+Finding = Comparison | Bound | Figure
 
 
 def render(findings: Sequence[Finding]) -> str:
     """All that was measured, as Markdown."""
     comparisons = [finding for finding in findings if isinstance(finding, Comparison)]
     bounds = [finding for finding in findings if isinstance(finding, Bound)]
+    figures = [finding for finding in findings if isinstance(finding, Figure)]
     compiled = [c for c in comparisons if c.ours.first_call is not None]
     eager = [c for c in comparisons if c.ours.first_call is None]
     sections = {
         "Compiled, against peers": _ratios(compiled),
         "Eager, against peers": _ratios(eager),
         "Bounds": _bounds(bounds),
+        "Figures": _figures(figures),
         "What each side did": _work(comparisons),
         "What compiling takes": _compilation(compiled),
     }
-    return "\n\n".join([_machine(), *(f"### {title}\n\n{table}" for title, table in sections.items() if table)])
+    return "\n\n".join([_machine(), *(f"### {title}\n\n{text}" for title, text in sections.items() if text)])
 
 
 def write(text: str) -> None:
@@ -64,6 +67,10 @@ def _bounds(bounds: Sequence[Bound]) -> str:
         [b.what, f"**{b.form.format(b.value)}**", f"<= {b.form.format(b.limit)}", _yes(b.met), b.detail] for b in bounds
     ]
     return _table(["quantity", "measured", "limit", "met", "from"], rows)
+
+
+def _figures(figures: Sequence[Figure]) -> str:
+    return "\n\n".join(f"![{figure.caption}]({figure.name}.png)\n\n{figure.caption}." for figure in figures)
 
 
 def _sides(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Side]]:

@@ -12,7 +12,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "torchdyn-core, compiled": {"color": "#D55E00", "marker": "o", "linewidth": 2.2, "zorder": 4},
     "torchdyn-core, eager": {"color": "#E69F00", "marker": "s"},
     "torchdiffeq": {"color": "#0072B2", "marker": "^"},
-    "torchode, compiled": {"color": "#56B4E9", "marker": "v"},
+    "torchode": {"color": "#56B4E9", "marker": "v"},
     "diffrax": {"color": "#009E73", "marker": "D"},
     "SciPy": {"color": "#CC79A7", "marker": "P"},
     "compiled field alone": {"color": "#000000", "marker": "", "linestyle": "--"},
@@ -92,10 +92,11 @@ class Figure:
         from matplotlib.figure import Figure as Canvas
 
         with matplotlib.rc_context(_LOOK):
-            canvas = Canvas(figsize=(5.2 * len(self.panels) + (1.2 if len(self.panels) == 1 else 0), 3.9), dpi=150)
+            canvas = Canvas(figsize=(4.2 * len(self.panels) + 1.8, 3.6), dpi=150)
             axes = canvas.subplots(1, len(self.panels), squeeze=False)[0]
             for ax, panel in zip(axes, self.panels, strict=True):
                 _draw(ax, panel)
+            canvas.legend(*axes[-1].get_legend_handles_labels(), loc="outside right center")
             file = folder / f"{self.name}.png"
             canvas.savefig(file, metadata={"Software": None})
         return file
@@ -105,4 +106,3 @@ def _draw(ax: Any, panel: Panel) -> None:
     for curve in panel.curves:
         ax.plot(curve.x, curve.y, label=curve.library, **_STYLES[curve.library])
     ax.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel, xscale="log", yscale="log")
-    ax.legend()

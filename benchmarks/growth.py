@@ -12,7 +12,7 @@ import torch
 from benchmarks import lotka_volterra, mlp_training
 from benchmarks.compare import Contender
 from benchmarks.figures import Curve, Figure, Panel
-from benchmarks.measure import Bound, medians
+from benchmarks.measure import Bound, fastest
 from benchmarks.problem import Problem
 from benchmarks.sides import by_diffrax, by_torchdiffeq, ours
 
@@ -39,7 +39,7 @@ class Sweep:
         """One size: time the calls in turns; each is called once before."""
         for call in calls.values():
             call()
-        seconds = medians(dict(calls), fast=self.fast)
+        seconds = fastest(dict(calls), fast=self.fast)
         for name, time in seconds.items():
             self.points.setdefault(name, []).append((size, time))
             if time > PATIENCE:
@@ -121,7 +121,7 @@ def _network(size: int) -> Problem:
 
 def _batches(make: Callable[[int], Problem], in_jax: Any, fast: bool) -> tuple[Sweep, list[int]]:
     sweep, evaluations = Sweep(fast), []
-    for size in (1, 8, 64) if fast else (1, 10, 100, 1000, 10_000, 30_000, 100_000):
+    for size in (2, 8) if fast else (1, 10, 100, 1000, 10_000, 20_000, 50_000, 100_000):
         given = make(size)
         side, bare = ours.compiled(given), torch.compile(given.field, dynamic=False)
         peers = sweep.patient(

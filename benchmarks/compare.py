@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from benchmarks.measure import Comparison, Side, Work, interleaved
-from benchmarks.problem import Call, Problem, errors, reference
+from benchmarks.problem import Problem, Result, errors, reference
 
 
 class Count(NamedTuple):
@@ -32,7 +32,7 @@ class Contender:
     """
 
     name: str
-    call: Call
+    call: Callable[[], Result]
     count: Callable[[], Count]
     compiles: bool = False
     target: float | None = None
@@ -42,29 +42,43 @@ class Contender:
         return replace(self, target=target)
 
 
-def compare(
-    problem: Problem, ours: Contender, theirs: Sequence[Contender], *, fast: bool, per: str = "call"
-) -> list[Comparison]:
-    """Measure all sides of one problem.
+def measured(problem: Problem, contenders: Sequence[Contender], *, fast: bool) -> dict[str, Side]:
+    """Check all sides of one problem and time them in turns.
 
     Arguments:
         problem: What they solve.
-        ours: Our side.
-        theirs: The peers.
+        contenders: The sides.
         fast: Only try whether everything runs.
-        per: What times are divided by: "accepted step" or "call".
 
     Returns:
-        Ours beside each peer.
+        The sides by name.
     """
     exact = reference(problem)
     work, first = {}, {}
-    for contender in (ours, *theirs):
+    for contender in contenders:
         start = time.perf_counter()
         result = contender.call()
         first[contender.name] = time.perf_counter() - start if contender.compiles else None
         work[contender.name] = Work(*contender.count(), *errors(result, exact))
-    seconds = interleaved({contender.name: contender.call for contender in (ours, *theirs)}, fast=fast)
-    sides = {name: Side(name, work[name], seconds[name], first[name]) for name in work}
-    options = f"dopri5, rtol = atol = {problem.tolerance:g}"
-    return [Comparison(problem.name, options, sides[ours.name], sides[peer.name], per, peer.target) for peer in theirs]
+    seconds = interleaved({contender.name: contender.call for contender in contenders}, fast=fast)
+    return {name: Side(name, work[name], seconds[name], first[name]) for name in work}
+
+
+def compare(
+    problem: Problem, ours: Sequence[Contender], theirs: Sequence[Contender], *, fast: bool, per: str = "call"
+) -> list[Comparison]:
+    """Measure a problem, one of ours beside each peer.
+
+    Arguments:
+        problem: What they solve.
+        ours: Our side; or one for each peer, in their order.
+        theirs: The peers.
+        fast: Only try whether everything runs.
+        per: What times are divided by: "accepted step" or "call".
+    """
+    own = [*ours] if len(ours) == len(theirs) else [*ours] * len(theirs)
+    sides = measured(problem, list({side.name: side for side in (*own, *theirs)}.values()), fast=fast)
+    return [
+        Comparison(problem.name, problem.options, sides[mine.name], sides[peer.name], per, peer.target)
+        for mine, peer in zip(own, theirs, strict=True)
+    ]

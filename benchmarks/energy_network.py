@@ -58,7 +58,7 @@ def training(*, fast: bool) -> list[Comparison]:
     """The training step, compiled."""
     given = problem()
     peers = [by_torchdiffeq.direct(given).at_least(4.0), by_diffrax.contender(given, in_jax)]
-    return compare(given, ours.compiled(given), peers, fast=fast)
+    return compare(given, [ours.compiled(given)], peers, fast=fast)
 
 
 ROWS: dict[str, Callable[..., list[Comparison]]] = {"energy-network": training}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from benchmarks.sides import by_diffrax, by_torchdiffeq, ours
 
 OURS, FIELD = "torchdyn-core, compiled", "compiled field alone"
 LIMIT = 1.05
-MANY = 10**6  # steps
 PATIENCE = 1.0  # seconds a peer's call may take before its curve ends
 MILLISECONDS = 1e3
+
+Peers = Mapping[str, Callable[[Problem], Contender]]
 
 
 @dataclass
@@ -28,34 +29,33 @@ class Sweep:
     """Measured curves: for each name, sizes and seconds.
 
     Arguments:
+        peers: How to make each peer.
         fast: Only try whether everything runs.
     """
 
+    peers: Peers
     fast: bool
     points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    _slow: set[str] = field(default_factory=set)
 
-    def measure(self, size: float, calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-        """One size: time the calls in turns; each is called once before."""
+    def measure(self, size: float, given: Problem, side: Contender, **more: Callable[[], object]) -> None:
+        """One size: ours, the peers that were not too slow at the last one, and more, in turns."""
+        calls: dict[str, Callable[[], object]] = {OURS: side.call}
+        calls |= {name: make(given).call for name, make in self.peers.items() if self._last(name) < PATIENCE} | more
         for call in calls.values():
-            call()
-        seconds = fastest(dict(calls), fast=self.fast)
-        for name, time in seconds.items():
+            call()  # compiles
+        for name, time in fastest(calls, fast=self.fast).items():
             self.points.setdefault(name, []).append((size, time))
-            if time > PATIENCE:
-                self._slow.add(name)
-        return seconds
 
-    def patient(self, peers: Mapping[str, Callable[[], Contender]]) -> dict[str, Callable[[], object]]:
-        """The calls of those peers that were not too slow at the last size."""
-        return {name: make().call for name, make in peers.items() if name not in self._slow}
+    def seconds(self, name: str) -> list[float]:
+        """The times of one curve."""
+        return [time for _, time in self.points[name]]
 
     def curves(self) -> list[Curve]:
         """As they are drawn."""
-        return [
-            Curve(name, [x for x, _ in points], [MILLISECONDS * y for _, y in points])
-            for name, points in self.points.items()
-        ]
+        return [Curve(name, [x for x, _ in p], [MILLISECONDS * y for _, y in p]) for name, p in self.points.items()]
+
+    def _last(self, name: str) -> float:
+        return self.points[name][-1][1] if name in self.points else 0.0
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> float:
@@ -65,22 +65,23 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
 
 def horizon(*, fast: bool) -> list[Bound | Figure]:
     """Lotka and Volterra over longer and longer spans."""
+    peers: Peers = {
+        "torchdiffeq": by_torchdiffeq.direct,
+        "diffrax": partial(by_diffrax.contender, field=lotka_volterra.in_jax),
+    }
     bounds, panels = [], []
     for gradient in (False, True):
-        sweep, steps = Sweep(fast), []
+        sweep, steps = Sweep(peers, fast), []
         for t1 in (10.0, 30.0) if fast else (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0):
-            given = replace(lotka_volterra.problem(gradient=gradient, t1=t1), max_steps=MANY if t1 > 300 else 4096)
+            given = lotka_volterra.problem(gradient=gradient, t1=t1)
+            if t1 > 300:  # diffrax makes room for that many: no more than needed
+                given = replace(given, max_steps=12 * int(t1))
             side = ours.compiled(given)
-            peers = sweep.patient(
-                {
-                    "torchdiffeq": lambda given=given: by_torchdiffeq.direct(given),
-                    "diffrax": lambda given=given: by_diffrax.contender(given, lotka_volterra.in_jax),
-                }
-            )
-            steps.append(sum(side.count()[:2]))
-            sweep.measure(t1, {OURS: side.call, **peers})
+            count = side.count()
+            steps.append(count.accepted + count.rejected)
+            sweep.measure(t1, given, side)
         what = "forward and gradient" if gradient else "forward"
-        seconds = [time for _, time in sweep.points[OURS]]
+        seconds = sweep.seconds(OURS)
         bounds.append(
             Bound(
                 what=f"Lotka-Volterra, one trajectory, {what}, compiled: exponent of time against the number of steps",
@@ -103,8 +104,13 @@ def batch(*, fast: bool) -> list[Bound | Figure]:
     }
     bounds, panels = [], []
     for name, (make, in_jax) in families.items():
-        sweep, evaluations = _batches(make, in_jax, fast)
+        peers: Peers = {
+            "torchdiffeq": by_torchdiffeq.direct,
+            "diffrax": partial(by_diffrax.contender, field=in_jax),
+        }
+        sweep, evaluations = _batches(make, Sweep(peers, fast))
         bounds.append(_against_field(name, sweep, evaluations))
+        sweep.points[FIELD] = [(b, n * time) for (b, time), n in zip(sweep.points[FIELD], evaluations, strict=True)]
         panels.append(Panel(f"{name}, forward", "batch size", "time of a call, ms", sweep.curves()))
     caption = (
         "Cost against batch size: dopri5, forward, one step size for the batch; Lotka-Volterra in float64 to 1e-6, "
@@ -119,44 +125,37 @@ def _network(size: int) -> Problem:
     return replace(given, field=given.field.requires_grad_(False), gradient=False)
 
 
-def _batches(make: Callable[[int], Problem], in_jax: Any, fast: bool) -> tuple[Sweep, list[int]]:
-    sweep, evaluations = Sweep(fast), []
-    for size in (2, 8) if fast else (1, 10, 100, 1000, 10_000, 20_000, 50_000, 100_000):
+def _batches(make: Callable[[int], Problem], sweep: Sweep) -> tuple[Sweep, list[int]]:
+    """The sweep, and the field evaluations of our solve at each size."""
+    evaluations = []
+    for size in (2, 8) if sweep.fast else (1, 10, 100, 1000, 10_000, 20_000, 50_000, 100_000):
         given = make(size)
-        side, bare = ours.compiled(given), torch.compile(given.field, dynamic=False)
-        peers = sweep.patient(
-            {
-                "torchdiffeq": lambda given=given: by_torchdiffeq.direct(given),
-                "diffrax": lambda given=given: by_diffrax.contender(given, in_jax),
-            }
-        )
+        side = ours.compiled(given)
         evaluations.append(side.count().evaluations)
-        calls = {OURS: side.call, **peers, FIELD: lambda bare=bare, given=given: bare(given.ts[0], given.y0)}
-        sweep.measure(size, calls)
+        bare = partial(torch.compile(given.field, dynamic=False), given.ts[0], given.y0)
+        sweep.measure(size, given, side, **{FIELD: bare})
     return sweep, evaluations
 
 
-def _against_field(name: str, sweep: Sweep, evaluations: list[int]) -> Bound:
-    """Time against that of the field itself: its calls less what a call costs, which one row shows.
+def _against_field(name: str, sweep: Sweep, evaluations: Sequence[int]) -> Bound:
+    """Our time against that of the field's calls, less what a call costs by itself: that of the smallest batch.
 
     Only batches count whose field takes markedly longer than its call.
     """
     sizes = [size for size, _ in sweep.points[OURS]]
-    solves = [time for _, time in sweep.points[OURS]]
-    fields = [time for _, time in sweep.points[FIELD]]
+    solves, fields = sweep.seconds(OURS), sweep.seconds(FIELD)
     call = fields[0]
-    sweep.points[FIELD] = [(size, n * time) for size, n, time in zip(sizes, evaluations, fields, strict=True)]
-    rows = zip(sizes, solves, evaluations, fields, strict=True)
-    grown = [(size, solve, n * (time - call)) for size, solve, n, time in rows if time > 1.4 * call] or [
-        (size, solve, n * time) for size, solve, n, time in zip(sizes, solves, evaluations, fields, strict=True)
-    ]
+    grown = [place for place, time in enumerate(fields) if time > 1.4 * call]
+    if len(grown) < 2:  # only where batches are small, to try whether everything runs
+        grown, call = list(range(len(sizes))), 0.0
+    alone = [evaluations[place] * (fields[place] - call) for place in grown]
+    listed = _listed("field alone, its call apart", [sizes[place] for place in grown], alone)
     return Bound(
         what=f"{name}, forward, compiled: exponent of time against that of the field alone, as the batch grows",
-        value=exponent([field for *_, field in grown], [solve for _, solve, _ in grown]),
+        value=exponent(alone, [solves[place] for place in grown]),
         limit=LIMIT,
         form="{:.2f}",
-        detail=f"{_listed('batch', sizes, solves)}; field alone, its call apart: "
-        + ", ".join(f"{MILLISECONDS * field:.3g} ms at {size:g}" for size, _, field in grown),
+        detail=f"{_listed('batch', sizes, solves)}; {listed}",
     )
 
 

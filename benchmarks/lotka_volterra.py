@@ -61,7 +61,7 @@ def eager(*, fast: bool) -> list[Comparison]:
     """The eager loop: overhead of a step."""
     given = problem()
     peer = by_torchdiffeq.direct(given).at_least(2.0)
-    return compare(given, ours.eager(given), [peer], fast=fast, per="accepted step")
+    return compare(given, [ours.eager(given)], [peer], fast=fast, per="accepted step")
 
 
 def forward(*, fast: bool) -> list[Comparison]:
@@ -72,21 +72,21 @@ def forward(*, fast: bool) -> list[Comparison]:
         by_scipy.contender(given, in_numpy).at_least(3.0),
         by_diffrax.contender(given, in_jax),
     ]
-    return compare(given, ours.compiled(given), peers, fast=fast)
+    return compare(given, [ours.compiled(given)], peers, fast=fast)
 
 
 def gradient(*, fast: bool) -> list[Comparison]:
     """One trajectory and its gradient, compiled."""
     given = problem(gradient=True)
     peers = [by_torchdiffeq.direct(given).at_least(55.0), by_diffrax.contender(given, in_jax)]
-    return compare(given, ours.compiled(given), peers, fast=fast)
+    return compare(given, [ours.compiled(given)], peers, fast=fast)
 
 
 def batch_forward(*, fast: bool) -> list[Comparison]:
     """A batch, compiled."""
     given = problem(batch=1000)
     peers = [by_torchdiffeq.direct(given).at_least(35.0), by_diffrax.contender(given, in_jax).at_least(1.5)]
-    return compare(given, ours.compiled(given), peers, fast=fast)
+    return compare(given, [ours.compiled(given)], peers, fast=fast)
 
 
 def batch_gradient(*, fast: bool) -> list[Comparison]:
@@ -97,7 +97,7 @@ def batch_gradient(*, fast: bool) -> list[Comparison]:
         by_diffrax.contender(given, in_jax).at_least(2.0),
         by_diffrax.contender(given, in_jax, checkpoints=256),
     ]
-    return compare(given, ours.compiled(given), peers, fast=fast)
+    return compare(given, [ours.compiled(given)], peers, fast=fast)
 
 
 ROWS: dict[str, Callable[..., list[Comparison]]] = {

@@ -153,6 +153,6 @@ def interleaved(
 
 
 def fastest(calls: dict[str, Callable[[], object]], *, fast: bool) -> dict[str, float]:
-    """Seconds of a call in the best of a few rounds, for each name: for curves, where no two points are compared alone."""
+    """Seconds of a call in the best of a few rounds, for each name: for the points of curves."""
     seconds = interleaved(calls, fast=fast, rounds=7, block=0.1)
     return {name: min(times) for name, times in seconds.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -44,6 +43,11 @@ class Problem:
     gradient: bool = False
     per_sample: bool = False
     max_steps: int = 4096
+
+    @property
+    def options(self) -> str:
+        """Method and tolerance."""
+        return f"dopri5, rtol = atol = {self.tolerance:g}"
 
     @property
     def constants(self) -> tuple[Tensor, ...]:
@@ -99,6 +103,3 @@ def errors(result: Result, exact: Result) -> tuple[float, float | None]:
 def _tensor(values: Any) -> Tensor:
     values = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     return values.double()
-
-
-Call = Callable[[], Result]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +36,9 @@ def _idle() -> dict[int, int]:
 
 def forget_compiled() -> None:
     """Let torch compile everything anew: what earlier processes compiled lies on disk."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="torchdyn-bench-")
+    folder = tempfile.mkdtemp(prefix="torchdyn-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
 
 
 def start_compilers() -> None:

@@ -27,11 +27,12 @@ def render(findings: Sequence[Finding]) -> str:
     eager = [c for c in comparisons if c.ours.first_call is None]
     sections = {
         "Compiled, against peers": _ratios(compiled),
+        "Compiled, what each side did": _work(compiled),
+        "Compiled, what the first call takes": _compilation(compiled),
         "Eager, against peers": _ratios(eager),
+        "Eager, what each side did": _work(eager),
         "Bounds": _bounds(bounds),
         "Figures": _figures(figures),
-        "What each side did": _work(comparisons),
-        "What compiling takes": _compilation(compiled),
     }
     return "\n\n".join([_machine(), *(f"### {title}\n\n{text}" for title, text in sections.items() if text)])
 

@@ -66,7 +66,7 @@ def forward(*, fast: bool) -> list[Comparison]:
         by_torchode.contender(given, compile=False),
         by_diffrax.contender(given, in_jax),
     ]
-    return compare(given, ours.compiled(given), peers, fast=fast)
+    return compare(given, [ours.compiled(given)], peers, fast=fast)
 
 
 def steps(*, fast: bool) -> list[Bound]:

@@ -1,4 +1,4 @@
-"""Measure everything and write the tables: `python -m benchmarks [--fast] [--only NAME ...]`."""
+"""Measure everything and write the tables and figures: `python -m benchmarks [--fast] [--only NAME ...]`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import (
@@ -49,11 +50,8 @@ def main() -> None:
     if writes:
         process.forget_compiled()
     process.start_compilers()
-    findings = []
-    for name in arguments.only or ROWS:
-        start = time.perf_counter()
-        findings += ROWS[name](fast=arguments.fast)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    findings, failed = _measured(arguments.only or ROWS, fast=arguments.fast)
+    writes = writes and not failed
     text = report.render(findings)
     print(text)
     folder = report.README.parent if writes else Path(tempfile.mkdtemp(prefix="torchdyn-bench-"))
@@ -63,6 +61,22 @@ def main() -> None:
         written.append(report.README)
     for file in written:
         print(f"written: {file}", file=sys.stderr)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _measured(names: Iterable[str], *, fast: bool) -> tuple[list[report.Finding], list[str]]:
+    """What was found, and the names of rows that failed: one must not cost an hour of others."""
+    findings, failed = [], []
+    for name in names:
+        start = time.perf_counter()
+        try:
+            findings += ROWS[name](fast=fast)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return findings, failed
 
 
 if __name__ == "__main__":

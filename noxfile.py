@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 
 EXAMPLE = "torchdyn-vanderpol"  # the smallest third-party plugin
+PEERS = ("torchode", "diffrax", "jax", "numpy", "scipy")  # what the benchmarks compare with, beside torchdiffeq
 
 # One thread a process: small tensors gain nothing from more, and two test workers would fight over the cores.
 # Bytecode is written when a module is first imported (see `install`), whatever the caller's environment says.
@@ -126,5 +127,5 @@ def quickstart(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against peers, side by side, and write benchmarks/README.md; `-- --fast` tries it without writing."""
-    install(session, *editable("torchdyn-core", extras="[torchdiffeq]"), "numpy", "scipy")
+    install(session, *editable("torchdyn-core", extras="[torchdiffeq,plot]"), *PEERS)
     session.run("python", "-m", "benchmarks", *session.posargs, env=ENVIRONMENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -74,6 +75,9 @@ def run(*, fast: bool) -> list[Bound]:
             f"{high / 2**20:.0f} MiB with {many}, each in a process of its own",
         )
     ]
+
+
+ROWS: dict[str, Callable[..., list[Bound]]] = {"backward-memory": run}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -108,3 +109,6 @@ def run(*, fast: bool) -> list[Bound]:
             detail=f"{work}; {sol.stats.replayed} by the solution's own statistics",
         ),
     ]
+
+
+ROWS: dict[str, Callable[..., list[Bound]]] = {"bounded-memory": run}

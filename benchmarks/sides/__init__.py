@@ -1,0 +1,1 @@
+"""How each library is asked to solve a problem: as its documentation recommends for speed."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from torchdyn_core import Euler, Fixed, SolveDropout, VectorField, autonomous, solve
 from torchdyn_core.compiled import capture
+from torchdyn_core.compiled.engine import Engine
 from torchdyn_core.errors import FallbackWarning
 
 pytestmark = pytest.mark.skipif(
@@ -144,3 +145,12 @@ def test_a_value_that_changes_with_every_solve_is_spoken_of(monkeypatch):
         for scale in (1.0, 2.0, 3.0):
             field.scale = scale
             check(field, y0)
+
+
+def test_kernels_of_one_size_are_not_used_for_another(monkeypatch):
+    """Where what was assumed of symbols does not hold, kernels are made for constants, and serve these alone."""
+    admits = Engine.admits
+    monkeypatch.setattr(Engine, "admits", lambda self, flat, rows: not self.moves and admits(self, flat, rows))
+    field = autonomous(nn.Linear(3, 3).double())
+    for rows in (2, 3, 4, 5, 4):
+        check(field, torch.randn(rows, 3, dtype=DTYPE))

@@ -45,13 +45,14 @@ class Captured:
     def __init__(self, graph: fx.GraphModule) -> None:
         self.graph = fx.GraphModule(graph, graph.graph)  # not the lazy kind
         self.signature = _signature(graph)
+        self._loose = any(map(any, self.signature.moving))
         self._engines: list[Engine] = []
 
     def engine(self, shapes: Shapes, inputs: Inputs, flat: Sequence[Any], rows: int) -> Engine:
         """The engine for these inputs: the first one that admits their sizes."""
         with COMPILING:
             for engine in self._engines:
-                if engine.admits(flat, rows):
+                if not self._loose or engine.admits(flat, rows):
                     return engine
             signature = self.signature
             if self._engines:  # what the symbols were assumed to be does not hold for these: sizes are constants

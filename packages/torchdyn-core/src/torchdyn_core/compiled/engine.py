@@ -103,12 +103,15 @@ class Engine:
             if flat[index].requires_grad and (flat[index].is_floating_point() or flat[index].is_complex())
         ]  # fmt: skip
         self.moves = any(any(axes) for axes in signature.moving)
+        self._fixed = None if self.moves else [flat[i].shape for i in (*self.own, *self.environment)]
         self._forwards: dict[tuple[Plan, int | None], Loop] = {}
         self._backwards: dict[tuple[Wanted, int | None], Backward] = {}
 
     def admits(self, flat: Sequence[Any], rows: int) -> bool:
         """Whether what the kernels built so far assume of sizes holds for these inputs."""
-        return not self.moves or self.shadows.admits(self.values(flat, rows))
+        if not self.moves:
+            return self._fixed == [flat[i].shape for i in (*self.own, *self.environment)]
+        return self.shadows.admits(self.values(flat, rows))
 
     def values(self, flat: Sequence[Any], rows: int) -> dict[Any, int]:
         """What the symbols are for these inputs of the captured graph."""

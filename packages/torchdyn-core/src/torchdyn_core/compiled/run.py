@@ -206,6 +206,7 @@ def _compare(session: Session, kernel: Loop, given: Sequence[Tensor]) -> None:
     head, others = list(given[:carried]), given[carried + 1 :]
     for _ in range(3):
         limit = head[fields.index("tried")] + 1
+        head[fields.index("rows")] = torch.zeros_like(limit)  # buffers may have fewer rows than there are rounds
         head = kernel.compare([*head, limit, *others], 1, engine.certain, decisions)
         halted = any(bool(head[index].any()) for index in decisions[1:])
         if halted or not bool(head[carried - engine.width + engine.place.active].any()):

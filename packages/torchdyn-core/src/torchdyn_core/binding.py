@@ -103,9 +103,8 @@ class BoundField:
         return taken
 
     def _call(self, function: Callable[..., Tree], time: Tensor, y: Tree) -> Tree:
-        if (
-            not self._known
-        ):  # nor are versions, which tell of changes in place: the field gets copies that it may change
+        if not self._known:
+            # nor are versions, which tell of changes in place: the field gets copies that it may change
             return self._called(function, time.clone(), tree_map(torch.clone, y))
         if time.requires_grad:
             return self._called(function, time, y)

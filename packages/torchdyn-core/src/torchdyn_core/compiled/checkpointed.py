@@ -10,14 +10,14 @@ from torch import Tensor
 
 from torchdyn_core.adjoint.base import autocast_state, refuse_forward_mode
 from torchdyn_core.adjoint.checkpointed import Replayed
+from torchdyn_core.compiled.backward import Backward, Wanted
 from torchdyn_core.compiled.cotangents import Nodes, TimeGradients, filled
-from torchdyn_core.compiled.engine import leaf_of, pick, put
-from torchdyn_core.compiled.gradient import Backward, Wanted
-from torchdyn_core.compiled.kernel import Miscompiled
+from torchdyn_core.compiled.places import leaf_of, pick, put
 from torchdyn_core.compiled.reason import distrust, explained
 from torchdyn_core.compiled.run import Chunk, Run, Session, run, trajectory
 from torchdyn_core.compiled.second import differentiable
 from torchdyn_core.compiled.tape import Bounded, Kept, chunks_for
+from torchdyn_core.compiled.while_loop import Miscompiled
 from torchdyn_core.errors import GradientError, IncompatibleError, warn_once
 from torchdyn_core.loop.problem import Outputs, Trajectory
 from torchdyn_core.loop.transition import saved

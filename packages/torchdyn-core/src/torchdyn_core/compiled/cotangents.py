@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchdyn_core.compiled.engine import leaf_of
+from torchdyn_core.compiled.places import leaf_of
 from torchdyn_core.compiled.reports import Reports
 from torchdyn_core.compiled.run import Chunk, Session, records
 from torchdyn_core.loop.problem import Record

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from torchdyn_core.compiled import checkpointed, run
 from torchdyn_core.compiled.capture import configuration, refuse, refused
-from torchdyn_core.compiled.kernel import Miscompiled
 from torchdyn_core.compiled.reason import distrust, distrusted, explained
 from torchdyn_core.compiled.tape import rows_for
+from torchdyn_core.compiled.while_loop import Miscompiled
 from torchdyn_core.errors import GradientError, IncompatibleError, ShapeError, TorchdynError, warn_once
 from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchdyn_core.compiled.body import Inputs, Shapes
-from torchdyn_core.compiled.kernel import COMPILING, Kernel, Loop, Shadows, concrete, loop
+from torchdyn_core.compiled.buffers import Buffers, Counters, Plan
+from torchdyn_core.compiled.kernel import COMPILING, Kernel, Shadows, concrete
 from torchdyn_core.compiled.marks import Piece, cut, mark, marked
-from torchdyn_core.errors import IncompatibleError
+from torchdyn_core.compiled.places import Splitter, leaf_of, pick, pick_indices, places
+from torchdyn_core.compiled.watch import Watch
 from torchdyn_core.loop.body import Cursor
-from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
+from torchdyn_core.tree import leaves
 
 if TYPE_CHECKING:
-    from torchdyn_core.compiled.gradient import Backward, Wanted
+    from torchdyn_core.compiled.backward import Backward, Wanted
+    from torchdyn_core.compiled.forward import Forward
 
-__all__ = ["Buffers", "Counters", "Engine", "Plan", "Signature", "pick", "put"]
+__all__ = ["Engine", "Signature"]
 
 _MARKS = ("in", "begin", "step", "try", "seen", "dense", "cache", "from", "to", "toseen", "todense")
 _TOLD = 5  # marks `try.*`: accepted, t1, jumped, wild, stuck
-
-
-class Plan(NamedTuple):
-    """What a run of the loop keeps of its steps: nothing; times and first states; dense output too."""
-
-    states: bool
-    dense: bool
-
-
-class Counters(NamedTuple):
-    """What the loop counts: rows written, steps tried, accepted, rejected; and which samples made it stop."""
-
-    rows: Tensor
-    tried: Tensor
-    accepted: Tensor
-    rejected: Tensor
-    wild: Tensor
-    stuck: Tensor
-    jumped: Tensor
-
-
-class Buffers(NamedTuple):
-    """What the loop writes, a row for each accepted step: times `(N, 2)` or `(N, 2, B)`, first state, carry, dense."""
-
-    times: Tensor
-    y: list[Tensor]
-    carry: list[Tensor]
-    dense: list[Tensor]
 
 
 class Signature(NamedTuple):
@@ -83,9 +56,9 @@ class Engine:
     ) -> None:
         self._captured, self._sizes = captured, signature.sizes
         self.costs = shapes.costs
-        self.place: Cursor = _places(shapes.cursor)
-        self.integral_place, self.dense_place = _places(shapes.integral), _places(shapes.dense)
-        self.y0_place = _places(inputs).y0
+        self.place: Cursor = places(shapes.cursor)
+        self.integral_place, self.dense_place = places(shapes.integral), places(shapes.dense)
+        self.y0_place = places(inputs).y0
         self.width = len(leaves(shapes.cursor))
         self.names = {name: marked(captured, name) for name in _MARKS}
         self.own = _own_inputs(captured, self.names["in"])
@@ -103,15 +76,18 @@ class Engine:
             if flat[index].requires_grad and (flat[index].is_floating_point() or flat[index].is_complex())
         ]  # fmt: skip
         self.moves = any(any(axes) for axes in signature.moving)
-        self._fixed = None if self.moves else [flat[i].shape for i in (*self.own, *self.environment)]
-        self._forwards: dict[tuple[Plan, int | None], Loop] = {}
+        self._fixed = None if self.moves else self._shapes(flat)
+        self._forwards: dict[tuple[Plan, int | None], Forward] = {}
         self._backwards: dict[tuple[Wanted, int | None], Backward] = {}
 
     def admits(self, flat: Sequence[Any], rows: int) -> bool:
         """Whether what the kernels built so far assume of sizes holds for these inputs."""
         if not self.moves:
-            return self._fixed == [flat[i].shape for i in (*self.own, *self.environment)]
+            return self._fixed == self._shapes(flat)
         return self.shadows.admits(self.values(flat, rows))
+
+    def _shapes(self, flat: Sequence[Any]) -> list[torch.Size]:
+        return [flat[i].shape for i in (*self.own, *self.environment)]
 
     def values(self, flat: Sequence[Any], rows: int) -> dict[Any, int]:
         """What the symbols are for these inputs of the captured graph."""
@@ -199,11 +175,18 @@ class Engine:
             return [leaf.clone() for leaf in made]
 
     @cached_property
-    def _stepped(self) -> list[Tensor]:
+    def _stepped(self) -> list[Sequence[Tensor]]:
         """Shadows of what a step tried gives."""
-        watch = _Watch([*self.inputs, *self.cursor, *self.surroundings])
+        watch = Watch([*self.inputs, *self.cursor, *self.surroundings])
         with torch.no_grad(), self.shadows.mode, watch:
-            return self._detached(self._step, self.inputs, self.cursor, self.surroundings)
+            return self.attempt(self.inputs, self.cursor, self.surroundings)
+
+    def attempt(
+        self, inputs: Sequence[Tensor], cursor: Sequence[Tensor], environment: Sequence[Tensor]
+    ) -> list[Sequence[Tensor]]:
+        """Try a step: the cursor behind it, what a loop has to know of it, the integral's increment, dense output."""
+        split = Splitter(self.width, _TOLD, len(self.names["seen"]), len(self.names["dense"]))
+        return split(self._detached(self._step, inputs, cursor, environment))
 
     def inspect(self) -> None:
         """Look at every operator of a step.
@@ -214,15 +197,14 @@ class Engine:
         _ = self._stepped
 
     @property
-    def integral(self) -> list[Tensor]:
+    def integral(self) -> Sequence[Tensor]:
         """Shadows of the running loss's integral."""
-        start = self.width + _TOLD
-        return self._stepped[start : start + len(self.names["seen"])]
+        return self._stepped[2]
 
     @property
-    def dense(self) -> list[Tensor]:
+    def dense(self) -> Sequence[Tensor]:
         """Shadows of a step's dense output."""
-        return self._stepped[self.width + _TOLD + len(self.names["seen"]) :]
+        return self._stepped[3]
 
     @cached_property
     def rows(self) -> Any:
@@ -268,32 +250,19 @@ class Engine:
         head, y, carry, dense = Splitter(1, states, carries, len(flat) - 1 - states - carries)(flat)
         return Buffers(head[0], list(y), list(carry), list(dense))
 
-    def forward(self, plan: Plan, capacity: int) -> Loop:
-        """The loop: takes counters, integral, cursor, the limit of steps, buffers, inputs, environment.
+    def forward(self, plan: Plan, capacity: int) -> Forward:
+        """The loop over steps, for one plan."""
+        from torchdyn_core.compiled.forward import Forward  # it is built over an engine
 
-        It goes on until all samples are there, a buffer is full, the limit is reached, a sample is wild or stuck, or
-        a step ended at a jump behind which the cache has to be made anew.
-        """
         key = (plan, None if self.moves else capacity)
         with COMPILING:
             if key not in self._forwards:
-                self._forwards[key] = self._build_forward(plan, capacity)
+                self._forwards[key] = Forward(self, plan, capacity)
         return self._forwards[key]
-
-    @property
-    def certain(self) -> list[int]:
-        """Places, among what the forward loop carries, that rounding changes little.
-
-        Not the controller's memory: an error estimate is a difference, and may be nothing but rounding.
-        """
-        start = len(Counters._fields)
-        control = pick_indices(self.place.control)
-        sums = range(start, start + len(self.integral))
-        return [*sums, *(sums.stop + index for index in range(self.width) if index not in control)]
 
     def backward(self, wanted: Wanted, capacity: int) -> Backward:
         """The backward loop for one set of things that are wanted."""
-        from torchdyn_core.compiled.gradient import Backward  # it is built over an engine
+        from torchdyn_core.compiled.backward import Backward  # it is built over an engine
 
         key = (wanted, None if self.moves else capacity)
         with COMPILING:
@@ -301,109 +270,9 @@ class Engine:
                 self._backwards[key] = Backward(self, wanted, capacity)
         return self._backwards[key]
 
-    def _build_forward(self, plan: Plan, capacity: int) -> Loop:
-        place, width, seen = self.place, self.width, len(self.integral)
-        with self.shadows.mode, torch.no_grad():
-            limit = torch.zeros((), dtype=torch.int64)
-            start = [*self.counters(self.cursor[place.t]), *(torch.zeros_like(p) for p in self.integral), *self.cursor]
-            buffers = self.buffers(self.cursor, self.dense, plan, self.rows if self.moves else capacity)
-        carried = len(Counters._fields), seen, width
-        split = Splitter(*carried, 1, len(buffers), len(self.inputs), len(self.surroundings))
-
-        def step(*tensors: Tensor) -> list[Tensor]:
-            count, integral, cursor, _, room, inputs, environment = split(tensors)
-            counters = Counters(*count)
-            outs = self._detached(self._step, inputs, cursor, environment)
-            moved, told, seen_now, dense = Splitter(width, _TOLD, seen, len(self.dense))(outs)
-            accepted, t1, jumped, wild, stuck = told
-            if plan.states:
-                rows = [torch.stack((cursor[place.t], t1)), *pick(cursor, place.y), *pick(cursor, place.state.carry)]
-                rows += dense if plan.dense else []
-                for buffer, row in zip(room, rows, strict=True):
-                    buffer.index_copy_(0, counters.rows.reshape(1), row.unsqueeze(0))
-            after = Counters(
-                counters.rows + accepted.any().to(torch.int64), counters.tried + 1, counters.accepted + accepted,
-                counters.rejected + (cursor[place.active] & ~accepted), wild, stuck, jumped,
-            )  # fmt: skip
-            total = [a + b for a, b in zip(integral, seen_now, strict=True)]
-            return [leaf.clone() for leaf in (*after, *total, *moved)]
-
-        def condition(*tensors: Tensor) -> Tensor:
-            count, _, cursor, (limit,), room, _, _ = split(tensors)
-            counters = Counters(*count)
-            halt = counters.wild | counters.stuck
-            halt = halt | counters.jumped if self.stops_at_jumps else halt
-            go: Tensor = cursor[place.active].any() & (counters.tried < limit) & ~halt.any()
-            return go & (counters.rows < room[0].shape[0]) if plan.states else go
-
-        others = [limit, *buffers, *self.inputs, *self.surroundings]
-        return loop(condition, step, self.shadows, start, others, range(1, 1 + len(buffers)))
-
-
-class Splitter:
-    """Cuts a flat list of tensors into runs of known lengths."""
-
-    def __init__(self, *lengths: int) -> None:
-        self._lengths = lengths
-
-    def __call__(self, tensors: Sequence[Any]) -> list[Sequence[Any]]:
-        parts, start = [], 0
-        for length in self._lengths:
-            parts.append(tensors[start : start + length])
-            start += length
-        return parts
-
-
-class _Watch(TorchDispatchMode):
-    """Refuses random numbers, and writing to what was there before."""
-
-    def __init__(self, given: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._given = {t.untyped_storage()._cdata for t in given}
-
-    def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.Tag.nondeterministic_seeded in function.tags:
-            raise IncompatibleError(f"the field draws random numbers while it is evaluated ({function})")
-        for argument, value in zip(function._schema.arguments, args, strict=False):
-            info = argument.alias_info
-            written = info is not None and info.is_write and isinstance(value, Tensor)
-            if written and value.untyped_storage()._cdata in self._given:
-                raise IncompatibleError(f"the field writes to what it reads while it is evaluated ({function})")
-        return function(*args, **(kwargs or {}))
-
 
 def _own_inputs(captured: fx.GraphModule, tags: list[str]) -> list[int]:
     """Positions, among the inputs of a captured graph, of those that are marked as the solve's own."""
     position = {node: i for i, node in enumerate(n for n in captured.graph.nodes if n.op == "placeholder")}
     source = {node.args[1]: node.args[0] for node in captured.graph.nodes if node.target is mark}
     return [position[source[tag]] for tag in tags]
-
-
-def _places(tree: Tree) -> Tree:
-    """A tree with numbers, from 0, in place of its tensors."""
-    count = itertools.count()
-    return tree_map(lambda _: next(count), tree)
-
-
-def put(leaves: Sequence[Tensor], place: Tree) -> Tree:
-    """A tree with tensors in place of the numbers that stand for them."""
-    if place is None or isinstance(place, int):  # most trees are a lone tensor, and Python is what small solves cost
-        return None if place is None else leaves[place]
-    parts, spec = flatten(place)
-    return unflatten([leaves[part] if isinstance(part, int) else part for part in parts], spec)
-
-
-def pick_indices(part: Any) -> list[int]:
-    """The places of a part of a cursor, in order."""
-    return [] if part is None else [part] if isinstance(part, int) else [i for i in flatten(part)[0] if i is not None]
-
-
-def pick(cursor: Sequence[Tensor], part: Any) -> list[Tensor]:
-    """The leaves of a cursor that stand at the places of a part."""
-    return [cursor[index] for index in pick_indices(part)]
-
-
-def leaf_of(tensor: Tensor) -> Tensor:
-    """A leaf of a graph of its own."""
-    tensor = tensor.detach()
-    return tensor.requires_grad_() if tensor.is_floating_point() or tensor.is_complex() else tensor

@@ -1,4 +1,4 @@
-"""Kernels: a captured piece, or a loop over one, compiled to a function that Python calls once."""
+"""Kernels: functions of tensors, traced with shadows and compiled."""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._dynamo.source import ConstantSource
-from torch._higher_order_ops.while_loop import while_loop_op
 from torch._inductor.compile_fx import compile_fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.elementary import DECOMPOSITIONS
-from torchdyn_core.errors import IncompatibleError
 
-__all__ = ["COMPILING", "Kernel", "Loop", "Miscompiled", "Packing", "Shadows", "concrete", "loop", "traced"]
+__all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
 
 OPTIONS = {"cpp_wrapper": True}
-
-COLUMNS = {"cpp.enable_tiling_heuristics": False}
-"""For loops over columns: these stand apart in memory, where torch's heuristics would give vector instructions up."""
 
 COMPILING = threading.RLock()
 """Held while anything is traced or compiled: torch's compilers keep their modes and settings for all threads."""
@@ -105,187 +99,3 @@ class Kernel:
         """Run it; no graph is recorded."""
         result: Sequence[Tensor] = self._call(*inputs)
         return result
-
-
-class Loop(Kernel):
-    """A kernel that is a `while` loop.
-
-    `torch.while_loop` is a prototype, and writing to buffers from within it is new: so a loop is compared with its own
-    step, run by torch operator by operator, before its results are believed.
-
-    Arguments:
-        function, shadows, inputs, options: As of a kernel.
-        step: One round of the loop, on tensors of any kind.
-        carried: How many of the inputs are carried.
-        written: Which of the inputs it writes to.
-    """
-
-    def __init__(
-        self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
-        options: dict[str, Any], step: Callable[..., Sequence[Tensor]], carried: int, written: Sequence[int],
-    ) -> None:  # fmt: skip
-        super().__init__(function, shadows, inputs, options)
-        self._step, self._carried, self._written = step, carried, written
-        self.trusted = False
-
-    def compare(
-        self, tensors: Sequence[Tensor], rounds: int, told: Sequence[int], same: Sequence[int] = (), floor: float = 0.0
-    ) -> list[Tensor]:
-        """Do a few rounds both ways; the results may differ by rounding only.
-
-        Arguments:
-            tensors: What the loop takes, such that it ends after `rounds`; nothing of it is changed.
-            rounds: How many.
-            told: Which of the carried tensors to compare, beside what is written to.
-            same: Which tell of decisions: where rounding has turned one, there is nothing to compare.
-            floor: Least size of entries, as a part of the largest one, that rounding is measured by.
-
-        Returns:
-            What the loop gave.
-
-        Raises:
-            Miscompiled: If they differ by more.
-        """
-        mine, theirs = (
-            [torch.zeros_like(t) if i in self._written else t.clone() for i, t in enumerate(tensors)] for _ in range(2)
-        )  # buffers come with whatever was in memory
-        found = list(self(*mine))
-        with torch.no_grad():
-            for _ in range(rounds):
-                theirs[: self._carried] = self._step(*theirs)
-        if all(torch.equal(found[index], theirs[index]) for index in same):
-            pairs = [(found[index], theirs[index]) for index in told]
-            pairs += [(mine[index], theirs[index]) for index in self._written]
-            sizes = [_size(b) for _, b in pairs]
-            least = floor * max(sizes, default=0.0)
-            if not all(_close(a, b, max(size, least)) for (a, b), size in zip(pairs, sizes, strict=True)):
-                raise Miscompiled(f"torch {torch.__version__} compiles a loop whose results are not those of its steps")
-        return found
-
-
-class Miscompiled(IncompatibleError):
-    """A compiled loop computes something else than its steps do."""
-
-
-def _size(tensor: Tensor) -> float:
-    """The largest finite entry."""
-    return float(tensor.abs().nan_to_num(0.0, 0.0, 0.0).max()) if tensor.numel() and _rounds(tensor) else 0.0
-
-
-def _rounds(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _close(a: Tensor, b: Tensor, size: float) -> bool:
-    """Whether two results are the same but for what rounding makes of a few steps."""
-    if not _rounds(a):
-        return torch.equal(a, b)
-    bound = 10 * torch.finfo(a.dtype).eps ** 0.5 * size
-    return torch.allclose(a, b, rtol=0.0, atol=bound, equal_nan=True)
-
-
-def loop(
-    condition: Callable[..., Tensor], step: Callable[..., Sequence[Tensor]], shadows: Shadows,
-    carried: Sequence[Tensor], others: Sequence[Tensor], written: Sequence[int],
-) -> Loop:  # fmt: skip
-    """A kernel that is a `while` loop: it takes the carried tensors and the others, and returns the carried ones.
-
-    Every tensor that enters the loop costs a handle or two in every iteration, so numbers of one dtype travel as one
-    tensor, and what neither condition nor step reads stays outside.
-
-    Arguments:
-        condition: Of the carried tensors and the others: whether to go on.
-        step: The next carried tensors.
-        shadows: The mode that the tensors belong to.
-        carried: Shadows of what is carried.
-        others: Shadows of what the step reads; none shares its storage with anything carried.
-        written: Which of the others, by position, the step may write to in place: these cost no copy.
-    """
-    moving, standing = Packing(carried), Packing(others, apart=written)
-    count = len(moving)
-
-    def unpacked(tensors: Sequence[Tensor]) -> list[Tensor]:
-        return [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count:])]
-
-    with torch.no_grad(), shadows.mode:
-        # traced before they enter the loop, which hides autograd from what is traced within
-        inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
-        test = traced(lambda *tensors: condition(*unpacked(tensors)), inputs)
-        body = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs)
-        apart = in_columns(body)
-    read = _read(test, body, since=count)
-    inside = [count + standing.place(index) for index in written]
-    places = ",".join(str(count + read.index(place)) for place in inside if place in read)
-    options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
-    repeat: Any = while_loop_op
-
-    def run(*tensors: Tensor) -> Sequence[Tensor]:
-        start, rest = _own(moving.pack(tensors[: len(carried)])), standing.pack(tensors[len(carried) :])
-        result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **options)
-        return _own(moving.unpack(result))
-
-    return Loop(run, shadows, [*carried, *others], OPTIONS | COLUMNS if apart else OPTIONS, step, len(carried),
-                [len(carried) + index for index in written])  # fmt: skip
-
-
-class Packing:
-    """Numbers of one dtype as one tensor; what has axes stays by itself.
-
-    Arguments:
-        tensors: Shadows of what is packed.
-        apart: Positions of those that are never packed.
-
-    Example:
-        >>> import torch
-        >>> packing = Packing([torch.tensor(1), torch.ones(2), torch.tensor(3)])
-        >>> [part.tolist() for part in packing.pack([torch.tensor(4), torch.ones(2), torch.tensor(5)])]
-        [[4, 5], [1.0, 1.0]]
-        >>> [part.tolist() for part in packing.unpack([torch.tensor([6, 7]), torch.ones(2)])]
-        [6, [1.0, 1.0], 7]
-    """
-
-    def __init__(self, tensors: Sequence[Tensor], apart: Sequence[int] = ()) -> None:
-        alike: dict[torch.dtype, list[int]] = {}
-        for index, tensor in enumerate(tensors):
-            if not tensor.dim() and index not in apart:
-                alike.setdefault(tensor.dtype, []).append(index)
-        self._groups = [group for group in alike.values() if len(group) > 1]
-        together = {index for group in self._groups for index in group}
-        self._alone = [index for index in range(len(tensors)) if index not in together]
-
-    def __len__(self) -> int:
-        return len(self._groups) + len(self._alone)
-
-    def place(self, index: int) -> int:
-        """Where a tensor that is not packed comes to stand."""
-        return len(self._groups) + self._alone.index(index)
-
-    def pack(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Fewer tensors."""
-        groups = [torch.stack([tensors[index] for index in group]) for group in self._groups]
-        return [*groups, *(tensors[index] for index in self._alone)]
-
-    def unpack(self, packed: Sequence[Tensor]) -> list[Tensor]:
-        """Inverse of `pack`."""
-        found = dict(zip(self._alone, packed[len(self._groups) :], strict=True))
-        for group, tensor in zip(self._groups, packed, strict=False):
-            found.update(zip(group, tensor.unbind(0), strict=True))
-        return [found[index] for index in range(len(found))]
-
-
-def _own(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Tensors with storage of their own: what enters or leaves a loop shares none."""
-    return tuple(tensor.clone() for tensor in tensors)
-
-
-def _read(test: fx.GraphModule, body: fx.GraphModule, *, since: int) -> list[int]:
-    """Positions, from `since` on, of the inputs that either graph reads; the others are taken out of both."""
-    pairs = list(zip(*([n for n in g.graph.nodes if n.op == "placeholder"] for g in (test, body)), strict=True))
-    read = [index for index, pair in enumerate(pairs) if index >= since and any(node.users for node in pair)]
-    for index, pair in enumerate(pairs[since:], start=since):
-        if index not in read:
-            for graph, node in zip((test, body), pair, strict=True):
-                graph.graph.erase_node(node)
-    for graph in (test, body):
-        graph.recompile()
-    return read

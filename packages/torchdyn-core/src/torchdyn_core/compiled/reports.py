@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchdyn_core.compiled.engine import Buffers, Engine, put
+from torchdyn_core.compiled.buffers import Buffers
+from torchdyn_core.compiled.engine import Engine
+from torchdyn_core.compiled.places import put
 from torchdyn_core.loop.problem import Problem, Rows
 from torchdyn_core.loop.transition import reported
 from torchdyn_core.tree import Tree, unflatten

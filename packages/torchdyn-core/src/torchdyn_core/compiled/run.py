@@ -11,9 +11,10 @@ from torch import Tensor
 
 from torchdyn_core.binding import NO_ARGS
 from torchdyn_core.compiled.body import Inputs, Task
+from torchdyn_core.compiled.buffers import Buffers, Counters, Plan
 from torchdyn_core.compiled.capture import Key, capture
-from torchdyn_core.compiled.engine import Buffers, Counters, Engine, Plan, Splitter, pick, pick_indices, put
-from torchdyn_core.compiled.kernel import Loop
+from torchdyn_core.compiled.engine import Engine
+from torchdyn_core.compiled.places import pick, pick_indices, put
 from torchdyn_core.compiled.reports import Reading, Reports
 from torchdyn_core.layout import Segments
 from torchdyn_core.loop.body import resumed, where_flag
@@ -164,13 +165,8 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
         while going and tried < problem.max_steps:
             buffers = engine.buffers(cursor, engine.dense_of(values) if plan.dense else [], plan, rows)
             limit = torch.tensor(problem.max_steps if not problem.progress else min(tried + 64, problem.max_steps))
-            kernel, given = engine.forward(plan, rows), [*counters, *integral, *cursor, limit, *buffers, *outer]
-            if not kernel.trusted:
-                _compare(session, kernel, given)
-            out = kernel(*given)
+            counters, integral, cursor = engine.forward(plan, rows)(counters, integral, cursor, limit, buffers, outer)
             session.entries += 1
-            head, total, moved = Splitter(len(Counters._fields), len(integral), engine.width)(out)
-            counters, integral, cursor = Counters(*head), list(total), list(moved)
             tried, count = int(counters.tried), int(counters.rows)
             if plan.states and count:
                 chunk = _chunk(session, result, count, engine.arranged(buffers), cursor)
@@ -196,22 +192,6 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
     stats.accepted, stats.rejected = (_scalar(part) for part in (counters.accepted, counters.rejected))
     stats.evaluations += costs.begin + tried * costs.step
     return result
-
-
-def _compare(session: Session, kernel: Loop, given: Sequence[Tensor]) -> None:
-    """Take three steps by a loop and by its own operators, each from where the loop was, and trust it from then on."""
-    engine, fields = session.engine, Counters._fields
-    carried = len(fields) + len(engine.integral) + engine.width
-    decisions = [fields.index("accepted"), *(fields.index(name) for name in fields[-3:])]
-    head, others = list(given[:carried]), given[carried + 1 :]
-    for _ in range(3):
-        limit = head[fields.index("tried")] + 1
-        head[fields.index("rows")] = torch.zeros_like(limit)  # buffers may have fewer rows than there are rounds
-        head = kernel.compare([*head, limit, *others], 1, engine.certain, decisions)
-        halted = any(bool(head[index].any()) for index in decisions[1:])
-        if halted or not bool(head[carried - engine.width + engine.place.active].any()):
-            break
-    kernel.trusted = True
 
 
 def trajectory(session: Session, result: Run, outputs: Outputs) -> Trajectory:

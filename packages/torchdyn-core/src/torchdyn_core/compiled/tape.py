@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.adjoint.tape import BoundedTape
-from torchdyn_core.compiled.engine import Buffers
+from torchdyn_core.compiled.buffers import Buffers
 from torchdyn_core.compiled.reports import Reading
 from torchdyn_core.compiled.run import Chunk, Session, needs_dense
 from torchdyn_core.errors import IncompatibleError

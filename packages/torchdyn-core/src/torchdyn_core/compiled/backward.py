@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchdyn_core.compiled.engine import Engine, Splitter, leaf_of, pick, pick_indices
-from torchdyn_core.compiled.kernel import loop
+from torchdyn_core.compiled.engine import Engine
+from torchdyn_core.compiled.places import Splitter, leaf_of, pick, pick_indices
+from torchdyn_core.compiled.while_loop import loop
 
 __all__ = ["Backward", "Wanted"]
 

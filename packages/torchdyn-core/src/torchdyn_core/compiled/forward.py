@@ -1,0 +1,112 @@
+"""The stepping loop, compiled: steps are tried until all samples are there or something has to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from torchdyn_core.compiled.buffers import Counters, Plan
+from torchdyn_core.compiled.engine import Engine
+from torchdyn_core.compiled.places import Splitter, pick, pick_indices
+from torchdyn_core.compiled.while_loop import loop
+
+__all__ = ["Forward"]
+
+_FIELDS = Counters._fields
+_ROWS, _TRIED, _ACCEPTED = (_FIELDS.index(name) for name in ("rows", "tried", "accepted"))
+_HALTS = [_FIELDS.index(name) for name in ("wild", "stuck", "jumped")]
+
+
+class Forward:
+    """The forward loop of an engine, for one plan.
+
+    It goes on until all samples are there, a buffer is full, the limit is reached, a sample is wild or stuck, or a
+    step ended at a jump behind which the cache has to be made anew.
+    """
+
+    def __init__(self, engine: Engine, plan: Plan, capacity: int) -> None:
+        self._engine, self._plan = engine, plan
+        counts = (len(_FIELDS), len(engine.integral), engine.width)
+        self._parts, self._carried = Splitter(*counts), sum(counts)
+        with engine.shadows.mode, torch.no_grad():
+            limit = torch.zeros((), dtype=torch.int64)
+            start = [
+                *engine.counters(engine.cursor[engine.place.t]), *map(torch.zeros_like, engine.integral), *engine.cursor
+            ]  # fmt: skip
+            buffers = engine.buffers(engine.cursor, engine.dense, plan, engine.rows if engine.moves else capacity)
+        self._split = Splitter(*counts, 1, len(buffers), len(engine.inputs), len(engine.surroundings))
+        others = [limit, *buffers, *engine.inputs, *engine.surroundings]
+        self._kernel = loop(self._goes_on, self._step, engine.shadows, start, others, range(1, 1 + len(buffers)))
+
+    def __call__(
+        self, counters: Counters, integral: Sequence[Tensor], cursor: Sequence[Tensor], limit: Tensor,
+        buffers: Sequence[Tensor], outer: Sequence[Tensor],
+    ) -> tuple[Counters, list[Tensor], list[Tensor]]:  # fmt: skip
+        """Counters, integral and cursor behind the last step; buffers are written.
+
+        Arguments:
+            counters: What was counted so far.
+            integral: The running loss's integral.
+            cursor: Where the run is.
+            limit: Most steps to have tried.
+            buffers: Room for rows, from the first one on.
+            outer: The solve's own inputs and the environment.
+
+        Raises:
+            Miscompiled: If the loop computes something else than its steps do, which is seen when it is first run.
+        """
+        tensors = [*counters, *integral, *cursor, limit, *buffers, *outer]
+        if not self._kernel.trusted:
+            self._compare(tensors)
+        head, total, moved = self._parts(self._kernel(*tensors))
+        return Counters(*head), list(total), list(moved)
+
+    def _compare(self, tensors: Sequence[Tensor]) -> None:
+        """Take three steps by the loop and by its own operators, each from where the loop was."""
+        head, others = list(tensors[: self._carried]), tensors[self._carried + 1 :]
+        for _ in range(3):
+            limit = head[_TRIED] + 1
+            head[_ROWS] = torch.zeros_like(limit)  # buffers may have fewer rows than there are rounds
+            head = self._kernel.compare([*head, limit, *others], 1, self._certain(), [_ACCEPTED, *_HALTS])
+            _, _, cursor = self._parts(head)
+            if any(bool(head[index].any()) for index in _HALTS) or not bool(cursor[self._engine.place.active].any()):
+                break
+        self._kernel.trusted = True
+
+    def _certain(self) -> list[int]:
+        """Places, among what is carried, that rounding changes little.
+
+        Not the controller's memory: an error estimate is a difference, and may be nothing but rounding.
+        """
+        engine, start = self._engine, len(_FIELDS)
+        control = pick_indices(engine.place.control)
+        sums = range(start, start + len(engine.integral))
+        return [*sums, *(sums.stop + index for index in range(engine.width) if index not in control)]
+
+    def _step(self, *tensors: Tensor) -> list[Tensor]:
+        engine, place = self._engine, self._engine.place
+        count, integral, cursor, _, room, inputs, environment = self._split(tensors)
+        counters = Counters(*count)
+        moved, told, seen, dense = engine.attempt(inputs, cursor, environment)
+        accepted, t1, jumped, wild, stuck = told
+        if self._plan.states:
+            rows = [torch.stack((cursor[place.t], t1)), *pick(cursor, place.y), *pick(cursor, place.state.carry)]
+            rows += dense if self._plan.dense else []
+            for buffer, row in zip(room, rows, strict=True):
+                buffer.index_copy_(0, counters.rows.reshape(1), row.unsqueeze(0))
+        after = Counters(
+            counters.rows + accepted.any().to(torch.int64), counters.tried + 1, counters.accepted + accepted,
+            counters.rejected + (cursor[place.active] & ~accepted), wild, stuck, jumped,
+        )  # fmt: skip
+        total = [a + b for a, b in zip(integral, seen, strict=True)]
+        return [leaf.clone() for leaf in (*after, *total, *moved)]
+
+    def _goes_on(self, *tensors: Tensor) -> Tensor:
+        count, _, cursor, (limit,), room, _, _ = self._split(tensors)
+        counters = Counters(*count)
+        halt = counters.wild | counters.stuck
+        halt = halt | counters.jumped if self._engine.stops_at_jumps else halt
+        go: Tensor = cursor[self._engine.place.active].any() & (counters.tried < limit) & ~halt.any()
+        return go & (counters.rows < room[0].shape[0]) if self._plan.states else go

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from torchdyn_core.compiled.elementary import DECOMPOSITIONS
+from torchdyn_core.compiled import elementary, products
 
 __all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
 
@@ -73,7 +73,8 @@ def concrete(shape: Sequence[Any], values: dict[Any, int]) -> tuple[int, ...]:
 
 def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
     """A function as a graph of aten operators."""
-    graph: fx.GraphModule = make_fx(function, decomposition_table=DECOMPOSITIONS)(*inputs)
+    table = elementary.DECOMPOSITIONS | products.DECOMPOSITIONS
+    graph: fx.GraphModule = make_fx(function, decomposition_table=table)(*inputs)
     return graph
 
 

@@ -1,0 +1,81 @@
+"""Products of narrow matrices as compiled kernels evaluate them: written out, to be fused with what is around them.
+
+A network's first layer takes a state of a few variables and its last layer gives one, and so it is with the gradients of
+their weights. Such a product is hardly any arithmetic; a library's routine takes microseconds to set it up, more than the
+wide layers between take in a small network.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["DECOMPOSITIONS", "NARROW", "addmm", "mm"]
+
+NARROW = 4
+"""Longest axis that is written out."""
+
+
+def mm(a: Tensor, b: Tensor) -> Any:
+    """The product of two matrices one of whose three axes is narrow; other products stay as they are.
+
+    Arguments:
+        a: `(M, K)`.
+        b: `(K, N)`.
+
+    Returns:
+        `(M, N)`; NotImplemented, which tells a tracer to leave the product alone, where no axis is narrow, and in dtypes
+        that a library sums in a wider one.
+
+    Example:
+        >>> import torch
+        >>> mm(torch.eye(2), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])).tolist()
+        [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    """
+    if not {a.dtype, b.dtype} <= {torch.float32, torch.float64}:
+        return NotImplemented
+    if _narrow(b.shape[1]):
+        if a.stride(0) < a.stride(1) and not _narrow(a.shape[1]):
+            return torch.mm(b.t(), a.t()).t()
+        return torch.stack([_times(a, b.select(1, column)) for column in range(b.shape[1])], 1)
+    if _narrow(a.shape[1]):
+        outer = (a.select(1, k).unsqueeze(1) * b.select(0, k) for k in range(a.shape[1]))
+        return functools.reduce(operator.add, outer)
+    return NotImplemented
+
+
+def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """`bias + a @ b` where an axis is narrow, as `mm` has it.
+
+    Arguments:
+        bias: `(N,)` or `(M, N)`.
+        a: `(M, K)`.
+        b: `(K, N)`.
+        beta, alpha: Factors of the two terms; only 1 is written out.
+    """
+    product = mm(a, b) if beta == 1 and alpha == 1 else NotImplemented
+    return product if product is NotImplemented else product + bias
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """`(M, K)` times `(K,)`."""
+    if _narrow(matrix.shape[1]):
+        terms = (matrix.select(1, k) * vector.select(0, k) for k in range(matrix.shape[1]))
+        return functools.reduce(operator.add, terms)
+    return (matrix * vector).sum(1)
+
+
+def _narrow(size: Any) -> bool:
+    return isinstance(size, int) and 1 <= size <= NARROW
+
+
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.mm.default: mm,
+    torch.ops.aten.addmm.default: addmm,
+}
+"""What operators are replaced by while a kernel is traced."""

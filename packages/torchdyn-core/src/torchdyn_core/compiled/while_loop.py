@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,12 @@ __all__ = ["Loop", "Miscompiled", "Packing", "loop"]
 
 COLUMNS = {"cpp.enable_tiling_heuristics": False}
 """For loops over columns: these stand apart in memory, where torch's heuristics would give vector instructions up."""
+
+FEW = 64
+"""Entries of all tensors of a loop, buffers aside, up to which it is a small one."""
+
+SMALL = {"realize_reads_threshold": 8, "realize_opcount_threshold": 100, "force_pointwise_cat": True}
+"""For small loops: to allocate what is kept between two operators takes longer than to compute it once more."""
 
 
 class Loop(Kernel):
@@ -115,6 +122,7 @@ def loop(
     """
     moving, standing = Packing(carried), Packing(others, apart=written)
     count = len(moving)
+    inside = [count + standing.place(index) for index in written]
 
     def unpacked(tensors: Sequence[Tensor]) -> list[Tensor]:
         return [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count:])]
@@ -124,19 +132,19 @@ def loop(
         inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
         test = traced(lambda *tensors: condition(*unpacked(tensors)), inputs)
         body = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs)
-        apart = in_columns(body)
+        options = OPTIONS | (COLUMNS if in_columns(body) else {})
+        options |= SMALL if _small(tensor for i, tensor in enumerate(inputs) if i not in inside) else {}
     read = _read(test, body, since=count)
-    inside = [count + standing.place(index) for index in written]
     places = ",".join(str(count + read.index(place)) for place in inside if place in read)
-    options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
+    writes: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
     repeat: Any = while_loop_op
 
     def run(*tensors: Tensor) -> Sequence[Tensor]:
         start, rest = _own(moving.pack(tensors[: len(carried)])), standing.pack(tensors[len(carried) :])
-        result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **options)
+        result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **writes)
         return _own(moving.unpack(result))
 
-    return Loop(run, shadows, [*carried, *others], OPTIONS | COLUMNS if apart else OPTIONS, step, len(carried),
+    return Loop(run, shadows, [*carried, *others], options, step, len(carried),
                 [len(carried) + index for index in written])  # fmt: skip
 
 
@@ -183,6 +191,12 @@ class Packing:
         for group, tensor in zip(self._groups, packed, strict=False):
             found.update(zip(group, tensor.unbind(0), strict=True))
         return [found[index] for index in range(len(found))]
+
+
+def _small(tensors: Iterable[Tensor]) -> bool:
+    """Whether tensors have few entries together, and always will."""
+    sizes = [math.prod(tensor.shape) for tensor in tensors]
+    return all(isinstance(size, int) for size in sizes) and sum(sizes) <= FEW
 
 
 def _own(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,9 +71,11 @@ def concrete(shape: Sequence[Any], values: dict[Any, int]) -> tuple[int, ...]:
     return tuple(int(size.node.expr.subs(values)) if isinstance(size, torch.SymInt) else size for size in shape)
 
 
-def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
-    """A function as a graph of aten operators."""
-    table = elementary.DECOMPOSITIONS | products.DECOMPOSITIONS
+def traced(
+    function: Callable[..., Any], inputs: Sequence[Tensor], more: Mapping[Any, Callable[..., Any]] | None = None
+) -> fx.GraphModule:
+    """A function as a graph of aten operators, some of them replaced, and more of them where that is said."""
+    table = elementary.DECOMPOSITIONS | products.DECOMPOSITIONS | dict(more or {})
     graph: fx.GraphModule = make_fx(function, decomposition_table=table)(*inputs)
     return graph
 

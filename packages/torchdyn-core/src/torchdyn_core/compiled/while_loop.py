@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch._higher_order_ops.while_loop import while_loop_op
 
+from torchdyn_core.compiled import vectors
 from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.kernel import OPTIONS, Kernel, Shadows, traced
 from torchdyn_core.errors import IncompatibleError
@@ -22,7 +23,7 @@ COLUMNS = {"cpp.enable_tiling_heuristics": False}
 FEW = 64
 """Entries of all tensors of a loop, buffers aside, up to which it is a small one."""
 
-SMALL = {"realize_reads_threshold": 8, "realize_opcount_threshold": 100, "force_pointwise_cat": True}
+SMALL = {"realize_reads_threshold": 8, "realize_opcount_threshold": 100}
 """For small loops: to allocate what is kept between two operators takes longer than to compute it once more."""
 
 
@@ -130,10 +131,11 @@ def loop(
     with torch.no_grad(), shadows.mode:
         # traced before they enter the loop, which hides autograd from what is traced within
         inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
-        test = traced(lambda *tensors: condition(*unpacked(tensors)), inputs)
-        body = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs)
-        options = OPTIONS | (COLUMNS if in_columns(body) else {})
-        options |= SMALL if _small(tensor for i, tensor in enumerate(inputs) if i not in inside) else {}
+        small = _small(tensor for index, tensor in enumerate(inputs) if index not in inside)
+        table = vectors.DECOMPOSITIONS if small else {}
+        test = traced(lambda *tensors: condition(*unpacked(tensors)), inputs, table)
+        body = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs, table)
+        options = OPTIONS | (COLUMNS if in_columns(body) else {}) | (SMALL if small else {})
     read = _read(test, body, since=count)
     places = ",".join(str(count + read.index(place)) for place in inside if place in read)
     writes: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
@@ -149,7 +151,7 @@ def loop(
 
 
 class Packing:
-    """Numbers of one dtype as one tensor; what has axes stays by itself.
+    """Numbers of one dtype as one tensor, flags among whole numbers; what has axes stays by itself.
 
     Arguments:
         tensors: Shadows of what is packed.
@@ -168,8 +170,9 @@ class Packing:
         alike: dict[torch.dtype, list[int]] = {}
         for index, tensor in enumerate(tensors):
             if not tensor.dim() and index not in apart:
-                alike.setdefault(tensor.dtype, []).append(index)
+                alike.setdefault(torch.int64 if tensor.dtype == torch.bool else tensor.dtype, []).append(index)
         self._groups = [group for group in alike.values() if len(group) > 1]
+        self._flags = {index for index, tensor in enumerate(tensors) if tensor.dtype == torch.bool}
         together = {index for group in self._groups for index in group}
         self._alone = [index for index in range(len(tensors)) if index not in together]
 
@@ -182,14 +185,18 @@ class Packing:
 
     def pack(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Fewer tensors."""
-        groups = [torch.stack([tensors[index] for index in group]) for group in self._groups]
+        groups = [
+            torch.stack([tensors[i].to(torch.int64) if i in self._flags else tensors[i] for i in group])
+            for group in self._groups
+        ]
         return [*groups, *(tensors[index] for index in self._alone)]
 
     def unpack(self, packed: Sequence[Tensor]) -> list[Tensor]:
         """Inverse of `pack`."""
         found = dict(zip(self._alone, packed[len(self._groups) :], strict=True))
         for group, tensor in zip(self._groups, packed, strict=False):
-            found.update(zip(group, tensor.unbind(0), strict=True))
+            for index, number in zip(group, tensor.unbind(0), strict=True):
+                found[index] = number != 0 if index in self._flags else number
         return [found[index] for index in range(len(found))]
 
 

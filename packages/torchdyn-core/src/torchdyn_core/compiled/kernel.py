@@ -15,10 +15,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from torchdyn_core.compiled import elementary, products
+from torchdyn_core.errors import IncompatibleError
 
 __all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
 
 OPTIONS = {"cpp_wrapper": True}
+
+aten = torch.ops.aten
 
 COMPILING = threading.RLock()
 """Held while anything is traced or compiled: torch's compilers keep their modes and settings for all threads."""
@@ -50,6 +53,10 @@ class Shadows:
         self._count += 1
         return shadow
 
+    def constant(self, real: Tensor) -> Tensor:
+        """The shadow of a tensor whose sizes are those of every call."""
+        return self.mode.from_tensor(real, static_shapes=True)
+
     def size(self, name: str) -> Any:
         """A size that may change, of no input in particular."""
         context: Any = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])
@@ -73,11 +80,45 @@ def concrete(shape: Sequence[Any], values: dict[Any, int]) -> tuple[int, ...]:
 
 def traced(
     function: Callable[..., Any], inputs: Sequence[Tensor], more: Mapping[Any, Callable[..., Any]] | None = None
-) -> fx.GraphModule:
-    """A function as a graph of aten operators, some of them replaced, and more of them where that is said."""
+) -> tuple[fx.GraphModule, list[Tensor]]:
+    """A function as a graph of aten operators, and the literals that the graph takes behind its inputs.
+
+    Arguments:
+        function: Of tensors.
+        inputs: Shadows of them.
+        more: What operators are replaced by, beside those that are replaced in every kernel.
+    """
     table = elementary.DECOMPOSITIONS | products.DECOMPOSITIONS | dict(more or {})
     graph: fx.GraphModule = make_fx(function, decomposition_table=table)(*inputs)
-    return graph
+    return graph, _lifted(graph)
+
+
+def _lifted(graph: fx.GraphModule) -> list[Tensor]:
+    """Make inputs of a graph's literals, as `torch.tensor([1.0, 2.0])` in a field: loops take no constants.
+
+    Equal ones share an input, since every stage of a step has the same. What a literal is made of, Dynamo has guarded.
+    """
+    nodes, found = list(graph.graph.nodes), dict[Any, tuple[Tensor, fx.Node]]()
+    behind = next(node for node in nodes if node.op != "placeholder")
+    for node in nodes:
+        if node.op != "get_attr" or not isinstance(value := getattr(graph, node.target), Tensor):
+            continue
+        for copy in list(node.users):
+            if copy.target is not aten.lift_fresh_copy.default:
+                raise IncompatibleError(f"the field reads a tensor of shape {tuple(value.shape)} unseen by its trace")
+            key = value.dtype, value.shape, str(value.tolist())
+            if key not in found:
+                with graph.graph.inserting_before(behind):
+                    found[key] = value, graph.graph.placeholder(f"literal_{len(found)}")
+                found[key][1].meta["val"] = copy.meta["val"]
+            with graph.graph.inserting_before(copy):
+                mine = graph.graph.call_function(aten.clone.default, (found[key][1],))  # the field may write to it
+            mine.meta["val"] = copy.meta["val"]
+            copy.replace_all_uses_with(mine)
+            graph.graph.erase_node(copy)
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return [value for value, _ in found.values()]
 
 
 class Kernel:
@@ -87,18 +128,21 @@ class Kernel:
         function: Takes and returns tensors; traced once.
         shadows: The mode that `inputs` belong to.
         inputs: Fake tensors, each of its own.
+        literals: What the function takes behind its inputs, the same at every call.
         options: Of the compiler.
     """
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
-        options: dict[str, Any] = OPTIONS,
+        literals: Sequence[Tensor] = (), options: dict[str, Any] = OPTIONS,
     ) -> None:  # fmt: skip
+        taken = [*inputs, *map(shadows.constant, literals)]
         with torch.no_grad(), shadows.mode:
-            graph = traced(function, inputs)
-        self._call: Any = compile_fx(graph, inputs, config_patches=options)
+            graph, own = traced(function, taken)
+        self._literals = (*literals, *own)
+        self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Run it; no graph is recorded."""
-        result: Sequence[Tensor] = self._call(*inputs)
+        result: Sequence[Tensor] = self._call(*inputs, *self._literals)
         return result

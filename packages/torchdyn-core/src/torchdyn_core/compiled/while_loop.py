@@ -13,6 +13,7 @@ from torch._higher_order_ops.while_loop import while_loop_op
 from torchdyn_core.compiled import vectors
 from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.kernel import OPTIONS, Kernel, Shadows, traced
+from torchdyn_core.compiled.places import Splitter
 from torchdyn_core.errors import IncompatibleError
 
 __all__ = ["Loop", "Miscompiled", "Packing", "loop"]
@@ -34,7 +35,7 @@ class Loop(Kernel):
     step, run by torch operator by operator, before its results are believed.
 
     Arguments:
-        function, shadows, inputs, options: As of a kernel.
+        function, shadows, inputs, literals, options: As of a kernel.
         step: One round of the loop, on tensors of any kind.
         carried: How many of the inputs are carried.
         written: Which of the inputs it writes to.
@@ -42,9 +43,10 @@ class Loop(Kernel):
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
-        options: dict[str, Any], step: Callable[..., Sequence[Tensor]], carried: int, written: Sequence[int],
+        literals: Sequence[Tensor], options: dict[str, Any], step: Callable[..., Sequence[Tensor]], carried: int,
+        written: Sequence[int],
     ) -> None:  # fmt: skip
-        super().__init__(function, shadows, inputs, options)
+        super().__init__(function, shadows, inputs, literals, options)
         self._step, self._carried, self._written = step, carried, written
         self.trusted = False
 
@@ -126,15 +128,16 @@ def loop(
     inside = [count + standing.place(index) for index in written]
 
     def unpacked(tensors: Sequence[Tensor]) -> list[Tensor]:
-        return [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count:])]
+        return [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count : count + len(standing)])]
 
     with torch.no_grad(), shadows.mode:
         # traced before they enter the loop, which hides autograd from what is traced within
         inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
         small = _small(tensor for index, tensor in enumerate(inputs) if index not in inside)
         table = vectors.DECOMPOSITIONS if small else {}
-        test = traced(lambda *tensors: condition(*unpacked(tensors)), inputs, table)
-        body = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs, table)
+        body, literals = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs, table)
+        both = [*inputs, *map(shadows.constant, literals)]
+        test, _ = traced(lambda *tensors: condition(*unpacked(tensors)), both, table)
         options = OPTIONS | (COLUMNS if in_columns(body) else {}) | (SMALL if small else {})
     read = _read(test, body, since=count)
     places = ",".join(str(count + read.index(place)) for place in inside if place in read)
@@ -142,11 +145,12 @@ def loop(
     repeat: Any = while_loop_op
 
     def run(*tensors: Tensor) -> Sequence[Tensor]:
-        start, rest = _own(moving.pack(tensors[: len(carried)])), standing.pack(tensors[len(carried) :])
+        first, second, own = Splitter(len(carried), len(others), len(literals))(tensors)
+        start, rest = _own(moving.pack(first)), [*standing.pack(second), *own]
         result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **writes)
         return _own(moving.unpack(result))
 
-    return Loop(run, shadows, [*carried, *others], options, step, len(carried),
+    return Loop(run, shadows, [*carried, *others], literals, options, step, len(carried),
                 [len(carried) + index for index in written])  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def mm(a: Tensor, b: Tensor) -> Any:
     if _narrow(b.shape[1]):
         # a sum over rows, for each column: here routines take a third of the time the other way round
         if a.stride(0) < a.stride(1) and not any(map(_narrow, a.shape)):
-            return torch.mm(b.t(), a.t()).t()
+            return torch.mm(b.t(), a.t()).t().clone(memory_format=torch.contiguous_format)
         return torch.stack([_times(a, b.select(1, column)) for column in range(b.shape[1])], 1)
     if _narrow(a.shape[1]):
         outer = (a.select(1, k).unsqueeze(1) * b.select(0, k) for k in range(a.shape[1]))

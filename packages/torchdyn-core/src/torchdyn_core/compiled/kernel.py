@@ -151,11 +151,10 @@ class Kernel:
         assert all(expression.free_symbols <= places.keys() for expression in places)
         given: list[Any] = [*self._sizes_of(inputs), *inputs, *map(shadows.constant, literals)]
         with torch.no_grad(), shadows.mode:
-            graph, own = traced(lambda *all: function(*all[len(self._sizes) :]), given)
+            graph, own = traced(lambda *tensors: function(*tensors[len(self._sizes) :]), given)
         for node in graph.graph.find_nodes(op="placeholder"):
-            node.meta.pop(
-                "val", None
-            )  # torch would take a graph with values for an exported one, and leave sizes aside
+            # torch would take a graph with values for an exported one, and leave sizes aside
+            node.meta.pop("val", None)
         self._literals = (*literals, *own)
         self._call: Any = compile_fx(graph, [*given, *map(shadows.constant, own)], config_patches=options)
 

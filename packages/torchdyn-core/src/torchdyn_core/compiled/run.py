@@ -231,7 +231,8 @@ def _begun(session: Session, cursor: list[Tensor]) -> list[Tensor]:
 def _chunk(session: Session, result: Run, count: int, buffers: Buffers, cursor: list[Tensor]) -> Chunk:
     """The steps of one entry; reads the reports off them."""
     engine, problem = session.engine, session.problem
-    end, carry = pick(cursor, engine.place.y), pick(cursor, engine.place.state.carry)
+    # apart from the cursor's own, which autograd leads back to whoever keeps the chunks: a cycle, freed late
+    end, carry = ([leaf.detach() for leaf in pick(cursor, part)] for part in (engine.place.y, engine.place.state.carry))
     used = Buffers(buffers.times[:count], *([part[:count] for part in parts] for parts in buffers[1:]))
     reading = None
     if result.reports:

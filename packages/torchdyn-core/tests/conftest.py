@@ -32,16 +32,10 @@ def fails():
     return run
 
 
-SOUND = """
-from torchdyn_core.plugin import Component, hookimpl
-
-@hookimpl
-def torchdyn_components():
-    return (
-        Component("solver", "step", "sound_methods:Step", "One step", "arXiv:0000.00000"),
-        Component("field", "decay", "sound_methods:Decay"),
-    )
-"""
+SOUND = """(
+    Component("solver", "step", "sound_methods:Step", "One step", "arXiv:0000.00000"),
+    Component("field", "decay", "sound_methods:Decay"),
+)"""
 
 METHODS = """
 from torchdyn_core import Euler, VectorField
@@ -59,6 +53,15 @@ class Site:
     def __init__(self, folder):
         self.folder = folder
 
+    @staticmethod
+    def manifest(
+        components='(Component("solver", "a", "b:C"),)', *, above="", mark="@hookimpl", inside="pass",
+        hook="torchdyn_components()",
+    ):  # fmt: skip
+        """The source of a manifest: its hook gives `components`, an expression, once it is through with `inside`."""
+        head = f"{textwrap.dedent(above)}\nfrom torchdyn_core.plugin import Component, hookimpl\n"
+        return f"{head}\n{mark}\ndef {hook}:\n    {inside}\n    return {components}\n"
+
     def install(self, distribution, points, *, group="torchdyn.v1", **modules):
         """A distribution as pip would leave it: metadata, entry points, modules."""
         info = self.folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
@@ -70,7 +73,8 @@ class Site:
             (self.folder / f"{name}.py").write_text(textwrap.dedent(source))
 
     def sound(self):
-        self.install("torchdyn-sound", {"sound": "sound_plugin"}, sound_plugin=SOUND, sound_methods=METHODS)
+        sources = {"sound_plugin": self.manifest(SOUND), "sound_methods": METHODS}
+        self.install("torchdyn-sound", {"sound": "sound_plugin"}, **sources)
 
 
 @pytest.fixture

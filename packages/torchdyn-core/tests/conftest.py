@@ -1,4 +1,6 @@
-"""One thread and one seed for every test, whatever ran before it; fake distributions for the registry to find."""
+"""One thread and one seed for every test, whatever ran before it; fake distributions for the registry to find; models
+that somebody else compiles.
+"""
 
 import os
 import subprocess
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
 
 torch.set_num_threads(1)
 
@@ -124,3 +127,48 @@ def real(site):
 @pytest.fixture
 def broken(site):
     site.install("torchdyn-broken", {"broken": "broken_plugin"}, broken_plugin="raise OSError('libgraph.so')")
+
+
+@pytest.fixture
+def no_traces():
+    """Nothing that another test had traced."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+class Model(nn.Module):
+    """A user's model: something before a solve, something behind it."""
+
+    def __init__(self, node, read=None):
+        super().__init__()
+        torch.manual_seed(1)
+        self.before, self.node, self.behind = nn.Linear(3, 2).double(), node, nn.Linear(2, 1).double()
+        self.read = read
+
+    def forward(self, x):
+        y = self.before(x)
+        return self.behind(self.node(y) if self.read is None else self.read(self.node, y))
+
+
+@pytest.fixture
+def around():
+    """Makes a user's model around a layer; `read` asks the layer otherwise than by calling it."""
+    return Model
+
+
+class Backend:
+    """Runs graphs as they are, and keeps them."""
+
+    def __init__(self):
+        self.graphs = []
+
+    def __call__(self, graph, inputs):
+        self.graphs.append(graph)
+        return graph.forward
+
+
+@pytest.fixture
+def backend():
+    """A compiler's backend that runs graphs as they are, and keeps them."""
+    return Backend()

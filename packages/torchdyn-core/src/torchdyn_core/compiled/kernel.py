@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from torchdyn_core.compiled.elementary import DECOMPOSITIONS
+from torchdyn_core.compiled import elementary, products
+from torchdyn_core.errors import IncompatibleError
 
 __all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
 
@@ -24,6 +25,8 @@ OPTIONS: dict[str, Any] = {
     # over graphs of such operators, which are a part of the key
     "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": ""},
 }
+
+aten = torch.ops.aten
 
 COMPILING = threading.RLock()
 """Held while anything is traced or compiled: torch's compilers keep their modes and settings for all threads."""
@@ -55,6 +58,10 @@ class Shadows:
         self._count += 1
         return shadow
 
+    def constant(self, real: Tensor) -> Tensor:
+        """The shadow of a tensor whose sizes are those of every call."""
+        return self.mode.from_tensor(real, static_shapes=True)
+
     def size(self, name: str) -> Any:
         """A size that may change, of no input in particular."""
         context: Any = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])
@@ -76,10 +83,47 @@ def concrete(shape: Sequence[Any], values: dict[Any, int]) -> tuple[int, ...]:
     return tuple(int(size.node.expr.subs(values)) if isinstance(size, torch.SymInt) else size for size in shape)
 
 
-def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
-    """A function as a graph of aten operators."""
-    graph: fx.GraphModule = make_fx(function, decomposition_table=DECOMPOSITIONS)(*inputs)
-    return graph
+def traced(
+    function: Callable[..., Any], inputs: Sequence[Tensor], more: Mapping[Any, Callable[..., Any]] | None = None
+) -> tuple[fx.GraphModule, list[Tensor]]:
+    """A function as a graph of aten operators, and the literals that the graph takes behind its inputs.
+
+    Arguments:
+        function: Of tensors.
+        inputs: Shadows of them.
+        more: What operators are replaced by, beside those that are replaced in every kernel.
+    """
+    table = elementary.DECOMPOSITIONS | products.DECOMPOSITIONS | dict(more or {})
+    graph: fx.GraphModule = make_fx(function, decomposition_table=table)(*inputs)
+    return graph, _lifted(graph)
+
+
+def _lifted(graph: fx.GraphModule) -> list[Tensor]:
+    """Make inputs of a graph's literals, as `torch.tensor([1.0, 2.0])` in a field: loops take no constants.
+
+    Equal ones share an input, since every stage of a step has the same. What a literal is made of, Dynamo has guarded.
+    """
+    nodes, found = list(graph.graph.nodes), dict[Any, tuple[Tensor, fx.Node]]()
+    behind = next(node for node in nodes if node.op != "placeholder")
+    for node in nodes:
+        if node.op != "get_attr" or not isinstance(value := getattr(graph, node.target), Tensor):
+            continue
+        for copy in list(node.users):
+            if copy.target is not aten.lift_fresh_copy.default:
+                raise IncompatibleError(f"the field reads a tensor of shape {tuple(value.shape)} unseen by its trace")
+            key = value.dtype, value.shape, str(value.tolist())
+            if key not in found:
+                with graph.graph.inserting_before(behind):
+                    found[key] = value, graph.graph.placeholder(f"literal_{len(found)}")
+                found[key][1].meta["val"] = copy.meta["val"]
+            with graph.graph.inserting_before(copy):
+                mine = graph.graph.call_function(aten.clone.default, (found[key][1],))  # the field may write to it
+            mine.meta["val"] = copy.meta["val"]
+            copy.replace_all_uses_with(mine)
+            graph.graph.erase_node(copy)
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return [value for value, _ in found.values()]
 
 
 class Kernel:
@@ -89,12 +133,13 @@ class Kernel:
         function: Takes and returns tensors; traced once.
         shadows: The mode that `inputs` belong to.
         inputs: Fake tensors, each of its own.
+        literals: What the function takes behind its inputs, the same at every call.
         options: Of the compiler.
     """
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
-        options: dict[str, Any] = OPTIONS,
+        literals: Sequence[Tensor] = (), options: dict[str, Any] = OPTIONS,
     ) -> None:  # fmt: skip
         places: dict[Any, tuple[int, int]] = {}
         for index, tensor in enumerate(inputs):
@@ -104,17 +149,20 @@ class Kernel:
         # sizes that are symbols are inputs too: torch's cache on disk keeps what a kernel assumes of its inputs alone
         self._sizes = [place for expression, place in places.items() if expression.is_Symbol]
         assert all(expression.free_symbols <= places.keys() for expression in places)
-        given: list[Any] = [*self._sizes_of(inputs), *inputs]
+        given: list[Any] = [*self._sizes_of(inputs), *inputs, *map(shadows.constant, literals)]
         with torch.no_grad(), shadows.mode:
-            graph = traced(lambda *all: function(*all[len(self._sizes) :]), given)
+            graph, own = traced(lambda *all: function(*all[len(self._sizes) :]), given)
         for node in graph.graph.find_nodes(op="placeholder"):
-            del node.meta["val"]  # torch would take a graph with values for an exported one, and leave sizes aside
-        self._call: Any = compile_fx(graph, given, config_patches=options)
+            node.meta.pop(
+                "val", None
+            )  # torch would take a graph with values for an exported one, and leave sizes aside
+        self._literals = (*literals, *own)
+        self._call: Any = compile_fx(graph, [*given, *map(shadows.constant, own)], config_patches=options)
 
     def _sizes_of(self, inputs: Sequence[Tensor]) -> list[int]:
         return [inputs[index].shape[axis] for index, axis in self._sizes]
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Run it; no graph is recorded."""
-        result: Sequence[Tensor] = self._call(*self._sizes_of(inputs), *inputs)
+        result: Sequence[Tensor] = self._call(*self._sizes_of(inputs), *inputs, *self._literals)
         return result

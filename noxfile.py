@@ -117,6 +117,15 @@ def doctests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def compiled(session: nox.Session) -> None:
+    """Try every compiled solve of the kit on core's components, in an hour; `tests` tries one a component."""
+    install(session, *editable("torchdyn-core", extras="[test]"))
+    arguments = session.posargs or ["-k", "compiled_solves"]
+    environment = {**ENVIRONMENT, "TORCHDYN_COMPILED_CASES": "all"}
+    session.run("pytest", "-n", "2", "packages/torchdyn-core/tests", *arguments, env=environment)
+
+
+@nox.session(default=False)
 def quickstart(session: nox.Session) -> None:
     """Train a neural ODE on real handwritten digits and draw quickstart.png."""
     install(session, *editable("torchdyn-core", extras="[plot,progress]"), "scikit-learn")

@@ -14,6 +14,7 @@ from benchmarks import (
     backward_memory,
     bounded_memory,
     energy_network,
+    first_call,
     growth,
     lotka_volterra,
     mlp_training,
@@ -31,6 +32,7 @@ FAMILIES = (
     mlp_training,
     energy_network,
     van_der_pol,
+    first_call,
     growth,
     work_precision,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,18 +12,22 @@ from benchmarks.problem import Problem, Result, finished
 from torchdyn_core import PID, Adjoint, Checkpointed, DormandPrince5, Solution, Stats, solve
 
 
-def eager(problem: Problem, adjoint: Adjoint | None = None) -> Contender:
-    """The loop in Python, with a choice of adjoints."""
+def eager(problem: Problem, adjoint: Adjoint | None = None, *, tolerance: float | None = None) -> Contender:
+    """The loop in Python, with a choice of adjoints; at a tolerance of its own where that of the problem errs more."""
     label = f", {type(adjoint).__name__}" if adjoint is not None else ""
-    return _contender(f"torchdyn-core solve{label}", problem, adjoint or Checkpointed(), compile=False)
+    return _contender(f"torchdyn-core solve{label}", problem, adjoint or Checkpointed(), tolerance, compile=False)
 
 
-def compiled(problem: Problem) -> Contender:
+def compiled(problem: Problem, *, tolerance: float | None = None) -> Contender:
     """The whole solve, and its gradient, as compiled loops; never falls back to the eager loop."""
-    return _contender("torchdyn-core solve, compiled", problem, Checkpointed(), compile="require")
+    return _contender("torchdyn-core solve, compiled", problem, Checkpointed(), tolerance, compile="require")
 
 
-def _contender(name: str, problem: Problem, adjoint: Adjoint, *, compile: bool | str) -> Contender:
+def _contender(
+    name: str, problem: Problem, adjoint: Adjoint, tolerance: float | None, *, compile: bool | str
+) -> Contender:
+    if tolerance is not None:
+        name, problem = f"{name}, tolerance {tolerance:g}", replace(problem, tolerance=tolerance)
     solver, controller = DormandPrince5(), PID(rtol=problem.tolerance, atol=problem.tolerance)
 
     def integrate() -> Solution:

@@ -1,5 +1,8 @@
 """Graphs in columns compute what they computed before, and compute it column by column."""
 
+import functools
+import operator
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -27,6 +30,10 @@ def counted(graph, target):
     return sum(node.target is target for node in graph.graph.nodes)
 
 
+def added(parts):
+    return functools.reduce(operator.add, parts)
+
+
 def swapped(y):
     a, b = y.unbind(-1)
     return torch.stack([b, -a], -1)
@@ -40,6 +47,22 @@ FUNCTIONS = {
     "norm": (lambda y: (swapped(y) / (1 + y.abs())).square().sum().sqrt(), (Y,)),
     "norm of rows": (lambda y: (swapped(y) / (1 + y.abs())).square().sum([1]), (Y,)),
     "sums of columns": (lambda y: swapped(y).square().sum([0]) + 1, (Y,)),
+    "sums of rows, kept": (lambda y: swapped(y).square().sum(0, True) * y, (Y,)),
+    "sums of sums": (
+        lambda y: added((swapped(y) ** i).sum([0], True).view(2) for i in range(1, 4)) + y.square().sum(0),
+        (Y,),
+    ),
+    "sums of other axes": (lambda y: swapped(y).sum([0], True) + swapped(y).sum([0], True).view(2).mul(2), (Y,)),
+    "sums over two axes": (
+        lambda y: added((swapped(y) * i).sum([0, 1]) for i in (1, 2)),
+        (torch.randn(3, 4, 2),),
+    ),
+    "sums among axes of one": (
+        lambda y: (swapped(y).sum([0]).view(2, 1) + (swapped(y) * 3).sum([0]).view(2, 1)) * y,
+        (torch.randn(5, 1, 2),),
+    ),
+    "one column summed": (lambda y: (swapped(y)[:, :1] * 2).sum([0], True) + y[:, :1].sin().sum([0], True), (Y,)),
+    "a view that mixes": (lambda y: (swapped(y) * 2).view(-1) + y.view(-1), (Y,)),
     "flags of rows": (lambda y, f: torch.where(f[:, None], swapped(y) + 1, y), (Y, torch.rand(5) > 0.5)),
     "first axis": (lambda y: torch.stack([y[1] * 2, y[0]], 0) + y, (torch.randn(2, 5),)),
     "middle axis": (lambda y, z: torch.stack([y[:, 1], y[:, 0]], 1) * z, (torch.randn(3, 2, 4), torch.randn(4))),
@@ -71,6 +94,15 @@ def test_a_stack_is_made_only_where_something_needs_one(name, stacks):
     _, after, changed = rewritten(function, *inputs)
     assert changed and counted(after, aten.stack.default) == stacks
     assert all(node.meta["val"].dim() < 2 for node in after.graph.nodes if node.target is aten.mul.Tensor)
+
+
+def test_a_sum_of_sums_is_one():
+    """What every stage adds to a gradient is added row by row, and summed once."""
+    function, inputs = FUNCTIONS["sums of sums"]
+    before, after, changed = rewritten(function, *inputs)
+    assert changed and counted(before, aten.sum.dim_IntList) == 4
+    # two columns of what is swapped; `y` itself is in none
+    assert counted(after, aten.sum.dim_IntList) == 3
 
 
 @pytest.mark.parametrize("name", ["wider vectors", "numbers"])

@@ -32,7 +32,8 @@ def halving(wrong=0.0, written=0.0, decided=0, beside=0.0):
         return [left, count + decided, y + wrong]
 
     loop = Loop.__new__(Loop)
-    loop._call, loop._literals, loop._step, loop._carried, loop._written = call, [], step, 3, [3]
+    loop._call, loop._sizes, loop._literals = call, [], []
+    loop._step, loop._carried, loop._written = step, 3, [3]
     return loop
 
 

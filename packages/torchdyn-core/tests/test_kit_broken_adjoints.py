@@ -1,4 +1,7 @@
-"""Adjoints that break one clause of the contract each; beside it the test of `AdjointSuite` that has to notice."""
+"""Adjoints that break one clause of the contract each; beside it the test of `AdjointSuite` that has to notice.
+
+Those that are wrong where a solve is compiled stand in `test_kit_compiled.py`.
+"""
 
 import dataclasses
 
@@ -189,4 +192,4 @@ def test_second_derivatives_that_are_said_not_to_be_there_have_to_be_refused(fai
 
 
 def test_every_test_of_the_suite_finds_something():
-    assert {row[1] for row in BROKEN} == set(AdjointSuite._tests)
+    assert {row[1] for row in BROKEN} == set(AdjointSuite._tests) - {"test_gradients_of_compiled_solves"}

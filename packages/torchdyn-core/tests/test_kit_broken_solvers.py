@@ -1,6 +1,7 @@
 """Solvers that break one clause of the contract each; beside it the test of `SolverSuite` that has to notice.
 
-Those whose numbers are wrong stand in `test_kit_broken_orders.py`.
+Those whose numbers are wrong stand in `test_kit_broken_orders.py`, those that compile to something else in
+`test_kit_compiled.py`.
 """
 
 from typing import ClassVar
@@ -12,7 +13,7 @@ from torch import nn
 from torchdyn_core import BogackiShampine3, Heun, State, Step
 from torchdyn_core.field import real_dtype
 from torchdyn_core.testing import SolverSuite
-from torchdyn_core.testing.solver_order import OrderSuite
+from torchdyn_core.testing.solver_compiled import CompiledSuite
 from torchdyn_core.tree import align, leaves, tree_map
 
 
@@ -365,7 +366,7 @@ def test_a_broken_solver_is_found_out(fails, row):
 
 
 def test_every_test_of_the_suite_finds_something():
-    assert {row[1] for row in BROKEN} == set(SolverSuite._tests) - set(OrderSuite._tests)
+    assert {row[1] for row in BROKEN} == set(SolverSuite._tests) - set(CompiledSuite._tests)
 
 
 class TestHyper(SolverSuite):

@@ -54,6 +54,20 @@ def in_columns(graph: fx.GraphModule) -> bool:
     return rewriting.changed
 
 
+class _Sum(NamedTuple):
+    """A tensor that is a sum over axes of another.
+
+    Arguments:
+        summand: What is summed, in columns.
+        axes: Over which of its axes, from 0.
+        shape: Of the sum.
+    """
+
+    summand: Split
+    axes: list[int]
+    shape: torch.Size
+
+
 class _Rewriting:
     """One pass over a graph, from first node to last.
 
@@ -66,6 +80,8 @@ class _Rewriting:
         self._graph, self._volatile = graph, set(written)
         self._splits: dict[fx.Node, Split] = {}
         self._replaced: dict[fx.Node, fx.Node] = {}
+        self._sums: dict[fx.Node, _Sum] = {}
+        self._made: set[fx.Node] = set()
 
     def run(self) -> None:
         """Rewrite."""
@@ -73,6 +89,7 @@ class _Rewriting:
             aten.stack.default: self._stack, aten.cat.default: self._cat, aten.flip.default: self._flip,
             aten.slice.Tensor: self._slice, aten.select.int: self._select, aten.detach.default: self._same,
             aten.sum.default: self._sum, aten.sum.dim_IntList: self._sum_along, operator.getitem: self._getitem,
+            aten.view.default: self._view, aten.add.Tensor: self._add,
         }  # fmt: skip
         for node in list(self._graph.nodes):
             if node.op != "call_function":
@@ -104,7 +121,9 @@ class _Rewriting:
             elif split is not None and node.users and node.target is not aten.stack.default:
                 with self._graph.inserting_before(node):
                     node.replace_all_uses_with(self._call(aten.stack.default, split.columns, split.axis))
-            pure = node in self._splits or node in self._replaced or node.target is aten.unbind.int
+            pure = (
+                node in self._made or node in self._splits or node in self._replaced or node.target is aten.unbind.int
+            )
             if pure and not node.users:
                 self._graph.erase_node(node)
 
@@ -113,6 +132,7 @@ class _Rewriting:
         node = self._graph.call_function(target, args, kwargs)
         values = _pytree.tree_map(lambda a: a.meta["val"] if isinstance(a, fx.Node) else a, (args, kwargs))
         node.meta["val"] = target(*values[0], **values[1])
+        self._made.add(node)
         return node
 
     def _is_view(self, node: Any) -> bool:
@@ -182,15 +202,62 @@ class _Rewriting:
 
     def _sum_along(self, node: Any) -> Split | fx.Node | None:
         source, split = node.args[0], self._splits.get(node.args[0])
-        if split is None or len(node.args) != 2 or not node.args[1] or node.kwargs:
+        if split is None or not node.args[1] or node.kwargs:
             return None
         axes = sorted(axis % _value(source).dim() for axis in node.args[1])
-        left = [axis - (axis > split.axis) for axis in axes if axis != split.axis]
         if split.axis not in axes:
-            columns = [self._call(aten.sum.dim_IntList, column, left) for column in split.columns]
-            return Split(split.axis - sum(axis < split.axis for axis in axes), columns)
+            return self._summed(node, split, axes)
+        if len(node.args) > 2:  # axes are kept
+            return None
+        left = [axis - (axis > split.axis) for axis in axes if axis != split.axis]
         total = self._added(node)
         return self._call(aten.sum.dim_IntList, total, left) if total is not None and left else total
+
+    def _summed(self, node: Any, summand: Split, axes: list[int]) -> Split | fx.Node | None:
+        """A sum over axes other than that of the columns."""
+        out, first = _value(node), _value(summand.columns[0])
+        left = [axis - (axis > summand.axis) for axis in axes]
+        if out.dtype != first.dtype or (len(summand.columns) == 1 and out.dim() != first.dim() + 1 - len(left)):
+            return None
+        self._sums[node] = _Sum(summand, axes, out.shape)
+        columns = [self._call(aten.sum.dim_IntList, column, left) for column in summand.columns]
+        axis = summand.axis - sum(axis < summand.axis for axis in axes)
+        if len(columns) > 1:  # axes may have been kept, and taken away or added by views
+            axis = _wide(out.shape)[len(_wide(_value(columns[0]).shape[:axis]))]
+        return self._shaped(columns, axis, out)
+
+    def _view(self, node: Any) -> Split | fx.Node | None:
+        """Axes of size one come and go."""
+        source, out = node.args[0], _value(node)
+        split, wide = self._splits.get(source), _wide(_value(source).shape)
+        if split is None or len(split.columns) == 1:
+            return None
+        if [out.shape[axis] for axis in _wide(out.shape)] != [_value(source).shape[axis] for axis in wide]:
+            return None
+        if source in self._sums:
+            self._sums[node] = self._sums[source]._replace(shape=out.shape)
+        return self._shaped(split.columns, _wide(out.shape)[wide.index(split.axis)], out)
+
+    def _shaped(self, columns: Sequence[fx.Node], axis: int, out: Tensor) -> Split | fx.Node:
+        """Columns of a tensor, which may differ from them in axes of size one; numbers are put together."""
+        shape = (*out.shape[:axis], *out.shape[axis + 1 :])
+        if tuple(_value(columns[0]).shape) != shape:
+            narrow = [place for place, size in enumerate(_value(columns[0]).shape) if size == 1]
+            columns = [self._call(aten.squeeze.dims, column, narrow) for column in columns] if narrow else columns
+            for place in (place for place, size in enumerate(shape) if size == 1):
+                columns = [self._call(aten.unsqueeze.default, column, place) for column in columns]
+        return Split(axis, list(columns)) if shape else self._call(aten.stack.default, columns)
+
+    def _add(self, node: Any) -> Split | fx.Node | None:
+        """A sum of sums over the same axes is one sum: a gradient that every stage contributes to."""
+        first, second = (self._sums.get(argument) for argument in node.args)
+        if first is None or second is None or node.kwargs or first[1:] != second[1:]:
+            return self._pointwise(node)
+        (axis, left), (other, right) = first.summand, second.summand
+        if axis != other or any(_kind(a) != _kind(b) for a, b in zip(left, right, strict=True)):
+            return self._pointwise(node)
+        total = Split(axis, [self._call(aten.add.Tensor, a, b) for a, b in zip(left, right, strict=True)])
+        return self._summed(node, total, first.axes)
 
     def _added(self, node: Any) -> fx.Node | None:
         """The sum of a tensor's columns, where that is of the same kind as the sum of its entries."""
@@ -253,6 +320,15 @@ def _written(node: Any) -> list[fx.Node]:
 def _value(node: Any) -> Tensor:
     value: Tensor = node.meta["val"]
     return value
+
+
+def _wide(shape: Sequence[Any]) -> list[int]:
+    """Axes that are longer than one."""
+    return [axis for axis, size in enumerate(shape) if size != 1]
+
+
+def _kind(node: Any) -> tuple[Any, torch.dtype]:
+    return _value(node).shape, _value(node).dtype
 
 
 def _axis(node: Any, place: int, default: int) -> int:

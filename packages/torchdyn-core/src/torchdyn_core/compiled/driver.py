@@ -20,12 +20,23 @@ from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape
 from torchdyn_core.loop.problem import Problem, Trajectory
 
-__all__ = ["Compiled", "entries"]
+__all__ = ["Compiled", "entries", "is_tested"]
 
 TESTED = ("2.13",)
 """Releases of torch that compiled solves are tested with."""
 
 _count = threading.local()
+
+
+def is_tested() -> bool:
+    """Whether compiled solves are tested with this release of torch.
+
+    Example:
+        >>> from torchdyn_core.compiled.driver import is_tested
+        >>> isinstance(is_tested(), bool)
+        True
+    """
+    return ".".join(torch.__version__.split(".")[:2]) in TESTED
 
 
 def entries() -> int:
@@ -91,8 +102,7 @@ class Compiled(Driver):
 
 def _check_ground(problem: Problem) -> None:
     """Raise where compiled solves have not been tested: their means are prototypes, which change between versions."""
-    release = ".".join(torch.__version__.split(".")[:2])
-    if release not in TESTED:
+    if not is_tested():
         raise IncompatibleError(f"torch {torch.__version__}; compiled solves are tested with torch {', '.join(TESTED)}")
     if (reason := distrusted()) is not None:
         raise IncompatibleError(reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +14,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from torchdyn_core.compiled.elementary import DECOMPOSITIONS
+from torchdyn_core.compiled import elementary, products
 from torchdyn_core.errors import IncompatibleError
 
 __all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
 
-OPTIONS = {"cpp_wrapper": True}
+OPTIONS: dict[str, Any] = {
+    "cpp_wrapper": True,
+    # torch keeps on disk what it compiled from operators that it knows to be given by their inputs alone; so are loops
+    # over graphs of such operators, which are a part of the key
+    "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": ""},
+}
 
 aten = torch.ops.aten
 
@@ -80,9 +85,18 @@ def concrete(shape: Sequence[Any], values: dict[Any, int]) -> tuple[int, ...]:
     return tuple(int(size.node.expr.subs(values)) if isinstance(size, torch.SymInt) else size for size in shape)
 
 
-def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> tuple[fx.GraphModule, list[Tensor]]:
-    """A function as a graph of aten operators, and the literals that the graph takes behind its inputs."""
-    graph: fx.GraphModule = make_fx(function, decomposition_table=DECOMPOSITIONS)(*inputs)
+def traced(
+    function: Callable[..., Any], inputs: Sequence[Tensor], more: Mapping[Any, Callable[..., Any]] | None = None
+) -> tuple[fx.GraphModule, list[Tensor]]:
+    """A function as a graph of aten operators, and the literals that the graph takes behind its inputs.
+
+    Arguments:
+        function: Of tensors.
+        inputs: Shadows of them.
+        more: What operators are replaced by, beside those that are replaced in every kernel.
+    """
+    table = elementary.DECOMPOSITIONS | products.DECOMPOSITIONS | dict(more or {})
+    graph: fx.GraphModule = make_fx(function, decomposition_table=table)(*inputs)
     return graph, _lifted(graph)
 
 
@@ -129,13 +143,28 @@ class Kernel:
         self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
         literals: Sequence[Tensor] = (), options: dict[str, Any] = OPTIONS,
     ) -> None:  # fmt: skip
-        taken = [*inputs, *map(shadows.constant, literals)]
+        places: dict[Any, tuple[int, int]] = {}
+        for index, tensor in enumerate(inputs):
+            for axis, size in enumerate(tensor.shape):
+                if isinstance(size, torch.SymInt):
+                    places.setdefault(size.node.expr, (index, axis))
+        # sizes that are symbols are inputs too: torch's cache on disk keeps what a kernel assumes of its inputs alone
+        self._sizes = [place for expression, place in places.items() if expression.is_Symbol]
+        assert all(expression.free_symbols <= places.keys() for expression in places)
+        given: list[Any] = [*self._sizes_of(inputs), *inputs, *map(shadows.constant, literals)]
         with torch.no_grad(), shadows.mode:
-            graph, own = traced(function, taken)
+            graph, own = traced(lambda *all: function(*all[len(self._sizes) :]), given)
+        for node in graph.graph.find_nodes(op="placeholder"):
+            node.meta.pop(
+                "val", None
+            )  # torch would take a graph with values for an exported one, and leave sizes aside
         self._literals = (*literals, *own)
-        self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
+        self._call: Any = compile_fx(graph, [*given, *map(shadows.constant, own)], config_patches=options)
+
+    def _sizes_of(self, inputs: Sequence[Tensor]) -> list[int]:
+        return [inputs[index].shape[axis] for index, axis in self._sizes]
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Run it; no graph is recorded."""
-        result: Sequence[Tensor] = self._call(*inputs, *self._literals)
+        result: Sequence[Tensor] = self._call(*self._sizes_of(inputs), *inputs, *self._literals)
         return result

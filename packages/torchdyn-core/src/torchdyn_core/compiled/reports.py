@@ -55,6 +55,8 @@ class Reports:
             self._start = (problem.span.direction * problem.span.start)[self._sample]
             self._direction = problem.span.direction[self._sample]
             self._directed = (problem.span.direction * ts)[:, self._sample].T.contiguous()
+            at_start = self._directed <= self._start[:, None]
+            self._at_start = at_start if bool(at_start.any()) else None
             self.reached = torch.ones_like(self._sample)
 
     def __bool__(self) -> bool:
@@ -83,9 +85,8 @@ class Reports:
             return None
         report = report + 1
         step = torch.searchsorted(ends, self._directed)
-        step = torch.where(
-            self._directed <= self._start[:, None], torch.searchsorted(ends, self._directed, right=True), step
-        )
+        if self._at_start is not None:
+            step = torch.where(self._at_start, torch.searchsorted(ends, self._directed, right=True), step)
         step = step[row, report - 1]
         order = torch.argsort(step, stable=True)  # as the steps come
         report, step, row = report[order], step[order], row[order]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch._higher_order_ops.while_loop import while_loop_op
 
+from torchdyn_core.compiled import vectors
 from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.kernel import OPTIONS, Kernel, Shadows, traced
 from torchdyn_core.compiled.places import Splitter
@@ -18,6 +20,12 @@ __all__ = ["Loop", "Miscompiled", "Packing", "loop"]
 
 COLUMNS = {"cpp.enable_tiling_heuristics": False}
 """For loops over columns: these stand apart in memory, where torch's heuristics would give vector instructions up."""
+
+FEW = 64
+"""Entries of all tensors of a loop, buffers aside, up to which it is a small one."""
+
+SMALL = {"realize_reads_threshold": 8, "realize_opcount_threshold": 100}
+"""For small loops: to allocate what is kept between two operators takes longer than to compute it once more."""
 
 
 class Loop(Kernel):
@@ -119,6 +127,7 @@ def loop(
     """
     moving, standing = Packing(carried), Packing(others, apart=written)
     count = len(moving)
+    inside = [count + standing.place(index) for index in written]
 
     def unpacked(tensors: Sequence[Tensor]) -> list[Tensor]:
         return [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count : count + len(standing)])]
@@ -126,28 +135,29 @@ def loop(
     with torch.no_grad(), shadows.mode:
         # traced before they enter the loop, which hides autograd from what is traced within
         inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
-        body, literals = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs)
+        small = _small(tensor for index, tensor in enumerate(inputs) if index not in inside)
+        table = vectors.DECOMPOSITIONS if small else {}
+        body, literals = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs, table)
         both = [*inputs, *map(shadows.constant, literals)]
-        test, _ = traced(lambda *tensors: condition(*unpacked(tensors)), both)
-        apart = in_columns(body)
+        test, _ = traced(lambda *tensors: condition(*unpacked(tensors)), both, table)
+        options = OPTIONS | (COLUMNS if in_columns(body) else {}) | (SMALL if small else {})
     read = _read(test, body, since=count)
-    inside = [count + standing.place(index) for index in written]
     places = ",".join(str(count + read.index(place)) for place in inside if place in read)
-    options: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
+    writes: dict[str, Any] = {"mutated_arg_indices": places} if places else {}
     repeat: Any = while_loop_op
 
     def run(*tensors: Tensor) -> Sequence[Tensor]:
         first, second, own = Splitter(len(carried), len(others), len(literals))(tensors)
         start, rest = _own(moving.pack(first)), [*standing.pack(second), *own]
-        result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **options)
+        result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **writes)
         return _own(moving.unpack(result))
 
-    return Loop(run, shadows, [*carried, *others], literals, OPTIONS | COLUMNS if apart else OPTIONS, step,
-                len(carried), [len(carried) + index for index in written])  # fmt: skip
+    return Loop(run, shadows, [*carried, *others], literals, options, step, len(carried),
+                [len(carried) + index for index in written])  # fmt: skip
 
 
 class Packing:
-    """Numbers of one dtype as one tensor; what has axes stays by itself.
+    """Numbers of one dtype as one tensor, flags among whole numbers; what has axes stays by itself.
 
     Arguments:
         tensors: Shadows of what is packed.
@@ -166,8 +176,9 @@ class Packing:
         alike: dict[torch.dtype, list[int]] = {}
         for index, tensor in enumerate(tensors):
             if not tensor.dim() and index not in apart:
-                alike.setdefault(tensor.dtype, []).append(index)
+                alike.setdefault(torch.int64 if tensor.dtype == torch.bool else tensor.dtype, []).append(index)
         self._groups = [group for group in alike.values() if len(group) > 1]
+        self._flags = {index for index, tensor in enumerate(tensors) if tensor.dtype == torch.bool}
         together = {index for group in self._groups for index in group}
         self._alone = [index for index in range(len(tensors)) if index not in together]
 
@@ -180,15 +191,25 @@ class Packing:
 
     def pack(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Fewer tensors."""
-        groups = [torch.stack([tensors[index] for index in group]) for group in self._groups]
+        groups = [
+            torch.stack([tensors[i].to(torch.int64) if i in self._flags else tensors[i] for i in group])
+            for group in self._groups
+        ]
         return [*groups, *(tensors[index] for index in self._alone)]
 
     def unpack(self, packed: Sequence[Tensor]) -> list[Tensor]:
         """Inverse of `pack`."""
         found = dict(zip(self._alone, packed[len(self._groups) :], strict=True))
         for group, tensor in zip(self._groups, packed, strict=False):
-            found.update(zip(group, tensor.unbind(0), strict=True))
+            for index, number in zip(group, tensor.unbind(0), strict=True):
+                found[index] = number != 0 if index in self._flags else number
         return [found[index] for index in range(len(found))]
+
+
+def _small(tensors: Iterable[Tensor]) -> bool:
+    """Whether tensors have few entries together, and always will."""
+    sizes = [math.prod(tensor.shape) for tensor in tensors]
+    return all(isinstance(size, int) for size in sizes) and sum(sizes) <= FEW
 
 
 def _own(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -11,7 +11,10 @@ It needs the extra `testing` (pytest). In a test module:
 
 import pytest
 
-for _name in ("adjoint", "augmentation", "controller", "field", "measure", "path", "plugin", "solver", "solver_order"):
+for _name in (
+    "adjoint", "augmentation", "compiled", "controller", "field", "measure", "path", "plugin", "solver",
+    "solver_compiled", "solver_order",
+):  # fmt: skip
     pytest.register_assert_rewrite(f"{__name__}.{_name}")  # or a failed assert would not show its values
 
 from torchdyn_core.testing.adjoint import AdjointSuite  # noqa: E402 - asserts are rewritten in what follows

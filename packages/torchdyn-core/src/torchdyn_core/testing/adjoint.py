@@ -13,6 +13,7 @@ from torchdyn_core.controller import PID, Fixed, StepController
 from torchdyn_core.errors import TorchdynError
 from torchdyn_core.field import VectorField, autonomous
 from torchdyn_core.solve import solve
+from torchdyn_core.testing.compiled import skip_unless_tried
 from torchdyn_core.testing.problems import Problem, complex_rotation, rotation, tree_rotation
 from torchdyn_core.testing.suite import Suite
 from torchdyn_core.tree import Tree, leaves, tree_map
@@ -21,12 +22,20 @@ __all__ = ["AdjointSuite"]
 
 DTYPE = torch.float64
 CONTROL: dict[str, StepController] = {"fixed": Fixed(steps=24), "adaptive": PID(rtol=1e-7, atol=1e-7)}
+COMPILED: dict[str, dict[str, Any]] = {
+    "adaptive": {"controller": CONTROL["adaptive"]},
+    "fixed, backwards": {"controller": CONTROL["fixed"], "flip": True},
+    "per sample": {"controller": CONTROL["adaptive"], "per_sample": True},
+    "running loss": {"controller": CONTROL["adaptive"], "integral_loss": lambda t, y: (t * y.square()).sum()},
+    "tree": {"controller": CONTROL["adaptive"]},
+}
 
 
 class AdjointSuite(Suite[Adjoint], suite=True):
     """The gradients of `Direct`, for everything that a solve can depend on; what cannot be given raises.
 
     Attributes:
+        compiles: Whether compiled solves are tried, where the adjoint itself says that it compiles.
         exact: Whether gradients are those of the steps taken, to rounding.
         tolerance: How far from those of `Direct` they may be where they are not exact, relative to the largest entry.
         double_backward: Whether there are second derivatives; where not, asking for one has to raise.
@@ -39,6 +48,7 @@ class AdjointSuite(Suite[Adjoint], suite=True):
         ...         return Checkpointed()
     """
 
+    compiles: ClassVar[bool] = True
     exact: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-5
     double_backward: ClassVar[bool] = True
@@ -53,6 +63,22 @@ class AdjointSuite(Suite[Adjoint], suite=True):
     def test_gradients_with_steps_per_sample(self, control: str) -> None:
         """Each row with steps of its own."""
         self._compare(rotation(), controller=CONTROL[control], per_sample=True)
+
+    @pytest.mark.parametrize("case", COMPILED)
+    def test_gradients_of_compiled_solves(self, case: str) -> None:
+        """Those of an eager solve, where the adjoint compiles.
+
+        Tried is the adaptive case; all of them are with `TORCHDYN_COMPILED_CASES=all` in the environment, since each
+        takes seconds to compile.
+        """
+        if not (self.compiles and self.make().compiles):
+            pytest.skip(f"{type(self.make()).__name__} does not compile")
+        skip_unless_tried(case == "adaptive")
+        from torchdyn_core.compiled.driver import entries  # brings in torch's compilers
+
+        before = entries()
+        self._compare((tree_rotation if case == "tree" else rotation)(), compile="require", **COMPILED[case])
+        assert entries() > before, "no compiled loop was entered"
 
     def test_gradients_backwards_in_time(self) -> None:
         """From the end of the span to its start."""
@@ -243,20 +269,20 @@ class AdjointSuite(Suite[Adjoint], suite=True):
         ts = options.pop("ts", torch.linspace(problem.t0, problem.t1, 4, dtype=DTYPE))
         return solve(problem.field, problem.y0 if y0 is None else y0, ts, adjoint=adjoint, **options)
 
-    def _compare(self, problem: Problem, *, flip: bool = False, **options: Any) -> None:
-        """Gradients of a loss that sees everything, beside those of `Direct`."""
+    def _compare(self, problem: Problem, *, flip: bool = False, compile: bool | str = False, **options: Any) -> None:
+        """Gradients of a loss that sees everything, beside those of an eager solve with `Direct`."""
 
-        def gradients(adjoint: Adjoint) -> list[Tensor]:
+        def gradients(adjoint: Adjoint, compile: bool | str) -> list[Tensor]:
             y0 = tree_map(lambda leaf: leaf.clone().requires_grad_(), problem.y0)
             ts = torch.tensor([0.0, 0.4, 1.1, 1.5], dtype=DTYPE)
             ts = (ts.flip(0) if flip else ts).requires_grad_()
-            solution = self._solve(problem, adjoint, y0=y0, ts=ts, **options)
+            solution = self._solve(problem, adjoint, y0=y0, ts=ts, compile=compile, **options)
             loss = torch.stack([(leaf.abs() ** 3).sum() + leaf.real.sum() for leaf in leaves(solution.ys)]).sum()
             if solution.integral is not None:
                 loss = loss + solution.integral.sum()
             return list(torch.autograd.grad(loss, [*leaves(y0), ts, *problem.field.parameters()]))
 
-        self._assert_close(gradients(self.make()), gradients(Direct()))
+        self._assert_close(gradients(self.make(), compile), gradients(Direct(), False))
 
     def _assert_close(self, got: list[Tensor], want: list[Tensor], slack: float = 1.0) -> None:
         for a, b in zip(got, want, strict=True):

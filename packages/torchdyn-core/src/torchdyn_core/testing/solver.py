@@ -15,7 +15,7 @@ from torchdyn_core.controller import PID, Fixed
 from torchdyn_core.solve import solve
 from torchdyn_core.solver import Solver, State
 from torchdyn_core.testing.problems import Problem
-from torchdyn_core.testing.solver_order import OrderSuite
+from torchdyn_core.testing.solver_compiled import CompiledSuite
 from torchdyn_core.testing.steps import (
     DTYPE,
     STEPS,
@@ -26,6 +26,7 @@ from torchdyn_core.testing.steps import (
     last,
     parameters,
     parts_of,
+    reports,
     skip_unless,
     solved,
     times,
@@ -37,8 +38,8 @@ __all__ = ["SolverSuite"]
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 
 
-class SolverSuite(OrderSuite, suite=True):
-    """Order, error estimate, dense output, purity, dtypes, devices, rows, trees, gradients: all that the contract asks.
+class SolverSuite(CompiledSuite, suite=True):
+    """Order, error estimate, dense output, purity, dtypes, devices, rows, trees, gradients, compiled solves: all of it.
 
     What the solver declares of itself decides which tests apply: `has_error_estimate`, `reversible`, `accepts`. A
     solver that steps a field class of its own gives a `problem` of that class, and `complex_problem` and `tree_problem`
@@ -47,6 +48,7 @@ class SolverSuite(OrderSuite, suite=True):
     Attributes:
         error_order: The error estimate shrinks as this power of the step size. Default: the solver's order, as that of
             an embedded method of one order less.
+        compiles: Whether a solve of the problem compiles; where it does not, that is not tried.
 
     Example:
         >>> from torchdyn_core import Heun
@@ -208,7 +210,7 @@ class SolverSuite(OrderSuite, suite=True):
 
         def values(adjoint: Adjoint, *parts: Tensor) -> tuple[Tensor, ...]:
             y0 = unflatten(parts[: len(starts)], spec)  # parameters are perturbed where they are
-            options = {"y0": y0, "ts": _reports(problem), "adjoint": adjoint}
+            options = {"y0": y0, "ts": reports(problem), "adjoint": adjoint}
             return tuple(leaf[1:] for leaf in leaves(solved(solver, problem, Fixed(steps=STEPS), **options).ys))
 
         def gradients(adjoint: Adjoint) -> list[Tensor | None]:
@@ -233,7 +235,7 @@ class SolverSuite(OrderSuite, suite=True):
         def values(ts: Tensor) -> tuple[Tensor, ...]:
             return tuple(leaves(solved(solver, problem, controller, ts=ts, adjoint=Direct()).ys))
 
-        assert torch.autograd.gradcheck(values, _reports(problem).requires_grad_(), fast_mode=True)
+        assert torch.autograd.gradcheck(values, reports(problem).requires_grad_(), fast_mode=True)
 
     def test_a_reversible_step_can_be_undone(self) -> None:
         """`reverse` gives the state back, to rounding."""
@@ -251,11 +253,6 @@ def _made(suite: SolverSuite) -> Solver:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return in_double(suite.make())
-
-
-def _reports(problem: Problem) -> Tensor:
-    """The ends, and a time between two steps."""
-    return torch.tensor([problem.t0, problem.t0 + 0.37 * (problem.t1 - problem.t0), problem.t1], dtype=DTYPE)
 
 
 def _moved(thing: Any, device: str, dtype: torch.dtype) -> Any:

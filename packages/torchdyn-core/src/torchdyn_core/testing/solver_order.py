@@ -65,11 +65,11 @@ class OrderSuite(Suite[Solver], suite=True):
 
     def test_order_of_a_complex_state(self) -> None:
         """For complex states too."""
-        assert_order(self.make(), _or_skip(self, self.complex_problem(), "complex states"))
+        assert_order(self.make(), or_skip(self, self.complex_problem(), "complex states"))
 
     def test_order_of_a_tree(self) -> None:
         """For trees too."""
-        assert_order(self.make(), _or_skip(self, self.tree_problem(), "trees"))
+        assert_order(self.make(), or_skip(self, self.tree_problem(), "trees"))
 
     def test_dense_order(self) -> None:
         """Between steps the local error falls as `dense_order + 1`, within 0.25; at the ends dense output is exact."""
@@ -144,7 +144,8 @@ def _is_general(solver: Solver) -> bool:
     return VectorField in (accepts if isinstance(accepts, tuple) else (accepts,))
 
 
-def _or_skip(suite: OrderSuite, problem: Problem | None, what: str) -> Problem:
+def or_skip(suite: OrderSuite, problem: Problem | None, what: str) -> Problem:
+    """The problem, or a skipped test where the suite gives none."""
     if problem is None:
         pytest.skip(f"{type(suite).__name__} gives no problem with {what}")
     return problem

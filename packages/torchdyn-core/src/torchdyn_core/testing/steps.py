@@ -44,6 +44,11 @@ def times(problem: Problem, dt: float) -> tuple[Tensor, Tensor]:
     return torch.tensor(start, dtype=DTYPE), torch.tensor(start + sign * dt, dtype=DTYPE)
 
 
+def reports(problem: Problem) -> Tensor:
+    """The ends, and a time between two steps."""
+    return torch.tensor([problem.t0, problem.t0 + 0.37 * (problem.t1 - problem.t0), problem.t1], dtype=DTYPE)
+
+
 def ask(solver: Solver, bound: BoundField, t0: Tensor, t1: Tensor, y: Tree) -> Step:
     """A first step."""
     return solver.step(bound, t0, t1, y, solver.init(bound, t0, t1, y))

@@ -61,6 +61,13 @@ def test_rounding_is_no_mistake_nor_is_a_decision_that_it_turned():
     assert compare(halving(wrong=1.0, decided=1))[:2] == [0, 4]
 
 
+def test_under_autocast_rounding_is_that_of_the_narrow_type():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert compare(halving(wrong=5e-3))[0] == 0
+        with pytest.raises(Miscompiled):
+            compare(halving(wrong=5e-2))
+
+
 def test_what_is_zero_but_for_rounding_is_measured_by_the_rest():
     loop = halving(wrong=1e-12, beside=1.0)
     with pytest.raises(Miscompiled):

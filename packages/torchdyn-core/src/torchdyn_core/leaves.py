@@ -20,7 +20,7 @@ from torchdyn_core.field import shallow_copy
 from torchdyn_core.tree import leaves as tree_leaves
 from torchdyn_core.tree import tree_map
 
-__all__ = ["Reach", "check_known", "isolate", "reach"]
+__all__ = ["Reach", "check_known", "isolate", "reach", "unknown"]
 
 _MODULE_STORES = frozenset(nn.Module().__dict__)
 _LONGEST_CONTAINER = 10_000
@@ -214,18 +214,19 @@ def check_known(outputs: Iterable[Tensor], known: set[int], sequence: int) -> No
         if type(node) is _ACCUMULATE:
             variable = node.variable  # type: ignore[attr-defined]
             if id(variable) not in known:
-                raise GradientError(_unknown(f"a leaf of shape {tuple(variable.shape)}"))
+                raise unknown(f"a leaf of shape {tuple(variable.shape)}")
             continue
         if node._sequence_nr() < sequence:
-            raise GradientError(_unknown(f"the result of {node.name()}, computed outside the solve"))
+            raise unknown(f"the result of {node.name()}, computed outside the solve")
         for child, _ in node.next_functions:
             if child is not None and child not in seen:
                 seen.add(child)
                 stack.append(child)
 
 
-def _unknown(what: str) -> str:
-    return (
+def unknown(what: str) -> GradientError:
+    """The error for something whose gradient would be lost."""
+    return GradientError(
         f"the field uses {what} that requires grad and could not be found by walking the field, so its gradient would "
         "be lost. Pass it through args=, make it a parameter of the field's module, or use adjoint='direct'."
     )

@@ -202,10 +202,7 @@ def _driver(compile: Any, adjoint: Adjoint) -> Driver:
     if compile is not True and compile != "require":
         raise OptionError(f"compile={compile!r}; wanted True, False, or 'require'")
     if not adjoint.compiles:
-        raise IncompatibleError(
-            f"adjoint {type(adjoint).__name__} does not compile; adjoint='checkpointed' does, with the gradient of the "
-            "steps taken"
-        )
+        raise IncompatibleError(f"adjoint {type(adjoint).__name__} does not compile; 'checkpointed' and 'backsolve' do")
     from torchdyn_core.compiled.driver import Compiled  # brings in torch's compilers, which take a second to import
 
     return Compiled(require=compile == "require")

@@ -23,11 +23,10 @@ from torchdyn_core.adjoint.base import (
     under_transform,
     watched,
 )
-from torchdyn_core.adjoint.continuous import AdjointField, AdjointProblem
+from torchdyn_core.adjoint.continuous import AdjointProblem, Augmented
 from torchdyn_core.binding import BoundField, field_time
 from torchdyn_core.controller import PID, Span, StepController
 from torchdyn_core.errors import GradientError, IncompatibleError, IntegrationError
-from torchdyn_core.field import VectorField
 from torchdyn_core.layout import Shared
 from torchdyn_core.leaves import reach
 from torchdyn_core.loop.problem import Jumps, Outputs, Problem, Record, Rows, Trajectory
@@ -39,7 +38,7 @@ from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
 __all__ = ["Backsolve"]
 
-Augmented = tuple[list[Tensor], list[Tensor], list[Tensor]]  # leaves of the state, their adjoints, gradients
+Adjoints = tuple[list[Tensor], list[Tensor], list[Tensor]]  # leaves of the state, their adjoints, gradients
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Backsolve(Adjoint):
 
     State, adjoint and gradients are integrated together from each reported time to the one before; at every reported
     time the state starts anew from the value that the forward pass stored. With steps per sample the backward solve
-    shares its steps, in a time that runs from 0 to 1 for every sample.
+    shares its steps, in a time that runs from 0 to 1 for every sample. With `compile`, all solves are compiled loops.
 
     Arguments:
         solver: The method backwards. Default: the one of the forward pass.
@@ -73,6 +72,7 @@ class Backsolve(Adjoint):
     seminorm: bool = True
 
     replays: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Raise for what a continuous adjoint has no gradient for."""
@@ -130,7 +130,7 @@ class _Session:
         """Reported states and the integral, flat."""
         with self.context():
             trajectory = self.loop(self.plain)
-        trajectory.stats.evaluations = self.plain.field.calls.count
+        trajectory.stats.evaluations += self.plain.field.calls.count  # compiled ones are not calls, and counted there
         self.inputs.stats = trajectory.stats
         self.status = trajectory.status
         outputs = trajectory.outputs
@@ -177,8 +177,9 @@ class _Session:
         adjoint = [torch.zeros_like(y[-1]) for y in ys]
         task = AdjointProblem(
             [t for _, t in shared], problem.integral_loss, loss_cots, None, inputs.known(), flatten(problem.y0)[1],
-            problem.layout.dtype, None if problem.layout.shared else ys[0].shape[1],
+            problem.layout.dtype, not problem.layout.shared,
         )  # fmt: skip
+        solves = _BackwardSolves(self, Augmented(field, task))
         gradients = [torch.zeros_like(t) for t in task.targets]
         times = _TimeGradients(problem, field, loss_cots)
         ts = problem.ts.detach()
@@ -188,9 +189,7 @@ class _Session:
                 jump = [None if g is None else g[index] for g in rows]
                 times.arrive(index, state, jump)
                 adjoint = [a if g is None else a + g for a, g in zip(adjoint, jump, strict=True)]
-                recomputed, adjoint, gradients = self._interval(
-                    field, ts[index], ts[index - 1], (state, adjoint, gradients), task
-                )
+                recomputed, adjoint, gradients = solves(ts[index], ts[index - 1], (state, adjoint, gradients))
                 if not inputs.unchanged:  # a backward solve is only so near
                     inputs.unchanged.compare(recomputed, [y[index - 1] for y in ys], 0.05)
             times.depart([y[0] for y in ys], adjoint)
@@ -204,57 +203,58 @@ class _Session:
             sums[position] = g if index in task.reached else None
         return sums
 
-    def _interval(
-        self,
-        field: BoundField,
-        start: Tensor,
-        end: Tensor,
-        y: Augmented,
-        task: AdjointProblem,
-    ) -> Augmented:
+
+class _BackwardSolves:
+    """The solves of one backward pass, one for each interval between reports."""
+
+    def __init__(self, session: _Session, field: Augmented) -> None:
+        self._session, self._field, self._problem = session, field, session.inputs.problem
+        self._controller = self._control(session.adjoint)
+
+    def __call__(self, start: Tensor, end: Tensor, y: Adjoints) -> Adjoints:
         """State, adjoint and gradients at the earlier end of an interval."""
-        problem = self.inputs.problem
+        problem, field, controller = self._problem, self._field, self._controller
         if bool((start == end).all()):
             return y
         layout = Shared(problem.layout.device, problem.layout.dtype)
-        controller = self._controller(problem)
         jumps = problem.jumps.times
         if problem.layout.shared or bool(((start == start[0]) & (end == end[0])).all()):
             first, last = (float(t.reshape(-1)[0]) for t in (start, end))
             span = Span(first, last, math.copysign(1.0, last - first))
             controller = controller.within(problem.span, first, last)
         else:
-            task = replace(task, rates=(problem.layout.rows(start), problem.layout.rows(end - start)))
+            rates = problem.layout.rows(start), problem.layout.rows(end - start)
+            field = Augmented(field.inner, replace(field.problem, rates=rates))
             span = Span(0.0, 1.0, 1.0)
             jumps = None if jumps is None else ((jumps - start) / (end - start)).flatten()
             controller = controller.normalised(float((end - start).abs().max()))
-        source = field.source
-        make = source.adjoint_field if isinstance(source, VectorField) else AdjointField
         inner = Problem(
-            BoundField(make(field, task)), self.adjoint.solver or problem.solver, controller, layout, y,
+            field, self._session.adjoint.solver or problem.solver, controller, layout, y,
             torch.tensor([span.start, span.end], dtype=layout.dtype, device=layout.device), span,
-            Jumps(jumps, span, layout), max_steps=problem.max_steps,
+            Jumps(jumps, span, layout, beyond=True), max_steps=problem.max_steps,
         )  # fmt: skip
         with torch.no_grad():
-            trajectory = self.loop(inner)
+            trajectory = self._session.loop(inner)
         if trajectory.status != Status.SUCCESS:
             raise IntegrationError(
                 f"the backward solve of adjoint='backsolve' stopped at t = {trajectory.t:g} (from {span.start:g} to "
                 f"{span.end:g}): {Status(trajectory.status).cause}"
             )
-        self.inputs.stats.replayed += trajectory.stats.steps
-        end_state: Augmented = trajectory.outputs.y
+        stats = self._session.inputs.stats
+        stats.replayed += trajectory.stats.steps
+        stats.backward_evaluations += trajectory.stats.evaluations
+        end_state: Adjoints = trajectory.outputs.y
         return end_state
 
-    def _controller(self, problem: Problem) -> StepController:
-        controller = self.adjoint.controller or problem.controller
+    def _control(self, adjoint: Backsolve) -> StepController:
+        controller = adjoint.controller or self._problem.controller
         if not isinstance(controller, PID):
             return controller
         if controller.norm is None:
-            return replace(controller, norm=_seminorm) if self.adjoint.seminorm else controller
-        if self.adjoint.controller is not None:
+            return replace(controller, norm=_seminorm) if adjoint.seminorm else controller
+        if adjoint.controller is not None:
             return controller
-        user, spec = controller.norm, flatten(problem.y0)[1]
+        user, spec = controller.norm, flatten(self._problem.y0)[1]
 
         def norm(ratio: Tree) -> Tensor:
             # the user's norm knows the state's structure: both parts that have it are measured with it

@@ -30,7 +30,8 @@ class Adjoint(ABC):
 
     Attributes:
         replays: Whether the field is evaluated again in backward passes.
-        compiles: Whether it can be asked for with `compile`.
+        compiles: Whether it can be asked for with `compile`. The loop that it is handed is then a compiled one, which
+            keeps no tape for it, and its results carry the gradient of `Checkpointed` where autograd records them.
     """
 
     replays: ClassVar[bool]

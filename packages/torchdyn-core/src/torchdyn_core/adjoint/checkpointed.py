@@ -93,6 +93,7 @@ class Checkpointed(Adjoint):
         compiled = loop.checkpointed(problem, self.memory)
         if compiled is not None:
             return compiled
+        loop = Eager()
         found = find(problem)
         inputs = gather_inputs(problem, found)
         refuse_forward_mode(inputs.outer, "checkpointed")

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from torchdyn_core.binding import autograd_sequence
+from torchdyn_core.binding import BoundField, autograd_sequence
 from torchdyn_core.field import VectorField, real_dtype
 from torchdyn_core.leaves import check_known
 from torchdyn_core.tree import Spec, Tree, align, leaves, unflatten
 
-if TYPE_CHECKING:
-    from torchdyn_core.binding import BoundField
-
-__all__ = ["AdjointField", "AdjointProblem"]
+__all__ = ["AdjointField", "AdjointProblem", "Augmented", "augmented"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +27,11 @@ class AdjointProblem:
         loss_cotangents: Cotangent of each leaf of the running loss's integral.
         rates: None where the adjoint runs in time itself. Else pairs `(start, rate)` of shape `(R,)`: it runs in
             `s` with `t = start + rate * s`, so that samples with spans of their own share their steps.
-        known: Identities of the tensors whose gradient is delivered.
+        known: Identities of the tensors whose gradient is delivered; None while a compiler traces the field, which
+            finds out by itself what the field reads.
         spec: The state's structure.
         dtype: The dtype of times.
-        rows: Rows of the state where samples have times of their own, else None.
+        rowwise: Whether rows of the state have times of their own.
         reached: Takes down which targets the field has used so far: the others have no gradient, rather than zero.
     """
 
@@ -42,10 +39,10 @@ class AdjointProblem:
     loss: Callable[[Tensor, Tree], Tree] | None
     loss_cotangents: list[Tensor | None]
     rates: tuple[Tensor, Tensor] | None
-    known: set[int]
+    known: set[int] | None
     spec: Spec
     dtype: torch.dtype
-    rows: int | None = None
+    rowwise: bool = False
     reached: set[int] = dataclass_field(default_factory=set)
 
 
@@ -75,7 +72,7 @@ class AdjointField(VectorField):
         state, adjoint, _ = y
         if self.problem.rates is None:
             t = t.to(self.problem.dtype)
-            return self.slope(t if self.problem.rows is None else t.expand(self.problem.rows), state, adjoint)
+            return self.slope(t.expand(state[0].shape[0]) if self.problem.rowwise else t, state, adjoint)
         start, rate = self.problem.rates
         slopes = self.slope(start + rate * t, state, adjoint)
         states, adjoints, gradients = slopes
@@ -87,7 +84,7 @@ class AdjointField(VectorField):
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """The three slopes at a time; with rates, gradients come weighed with them."""
         problem = self.problem
-        sequence = autograd_sequence()
+        sequence = 0 if problem.known is None else autograd_sequence()
         with torch.enable_grad():
             own = [leaf.detach().requires_grad_() for leaf in state]
             alive = unflatten(own, problem.spec)
@@ -98,8 +95,9 @@ class AdjointField(VectorField):
                 pairs += [(v, c) for v, c in zip(value, problem.loss_cotangents, strict=True) if c is not None]
             pairs = [(out, cot) for out, cot in pairs if out.requires_grad]
             targets = [*own, *problem.targets]
-            inside = [*own, *self.bound.take_times()]
-            check_known([out for out, _ in pairs], problem.known | {id(leaf) for leaf in inside}, sequence)
+            if problem.known is not None:
+                inside = [*own, *self.bound.take_times()]
+                check_known([out for out, _ in pairs], problem.known | {id(leaf) for leaf in inside}, sequence)
             grads = self._grads(pairs, own)
         problem.reached.update(i for i, g in enumerate(grads[len(own) :]) if g is not None)
         down = [torch.zeros_like(x) if g is None else -g for x, g in zip(targets, grads, strict=True)]
@@ -116,6 +114,25 @@ class AdjointField(VectorField):
         rows = list(torch.autograd.grad(outs, own, cots, allow_unused=True, retain_graph=bool(targets)))
         weighed = scaled(rates[1], cots)
         return rows + (list(torch.autograd.grad(outs, targets, weighed, allow_unused=True)) if targets else [])
+
+
+class Augmented(BoundField):
+    """The continuous adjoint of a bound field, itself bound: what a backward solve integrates.
+
+    Arguments:
+        inner: The field.
+        problem: What is differentiated.
+    """
+
+    def __init__(self, inner: BoundField, problem: AdjointProblem) -> None:
+        super().__init__(augmented(inner, problem))
+        self.inner, self.problem = inner, problem
+
+
+def augmented(bound: BoundField, problem: AdjointProblem) -> VectorField:
+    """The field of the continuous adjoint, the field's own where it has one."""
+    source = bound.source
+    return source.adjoint_field(bound, problem) if isinstance(source, VectorField) else AdjointField(bound, problem)
 
 
 def scaled(rate: Tensor, tensors: list[Tensor]) -> list[Tensor]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from torchdyn_core.adjoint.continuous import AdjointProblem, augmented
 from torchdyn_core.binding import BoundField, Calls, _checked
 from torchdyn_core.compiled.marks import mark_tree
 from torchdyn_core.controller import Span, StepController
@@ -53,6 +54,7 @@ class Task:
         integral_loss: The running loss, or None.
         layout: "shared", "per sample" or "segments".
         dense: Whether reports, or the dense output itself, will be asked for.
+        adjoint: What of the field is differentiated, where its continuous adjoint is solved in its place, or None.
     """
 
     source: Callable[..., Tree]
@@ -62,6 +64,7 @@ class Task:
     integral_loss: Callable[[Tensor, Tree], Tree] | None
     layout: str
     dense: bool
+    adjoint: AdjointProblem | None
 
 
 class Costs(NamedTuple):
@@ -74,12 +77,19 @@ class Costs(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """The structure of what a solve carries; its tensors stand for those of the marks in the same order."""
+    """The structure of what a solve carries; its tensors stand for those of the marks in the same order.
+
+    Arguments:
+        cursor, integral, dense: Trees.
+        costs: Evaluations of the field.
+        reached: Which targets of a continuous adjoint the field uses; None where none is solved.
+    """
 
     cursor: Cursor
     integral: Tree
     dense: Tree
     costs: Costs
+    reached: list[int] | None
 
 
 class TracedField(BoundField):
@@ -206,14 +216,20 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     The marks are `in.*` (the inputs), `begin.*` (the first cursor), `step.*` (the cursor behind a step tried), `try.*`
     (what the loop has to know of it: accepted, its end, whether it jumps there, which samples are wild or stuck),
     `seen.*` (the integral's increment), `dense.*`, `cache.*` (the cursor with its cache made anew), and for the
-    replay `from.*` (times, state and carry), `to.*` (state and carry), `toseen.*`, `todense.*`.
+    replay `from.*` (times, state and carry), `to.*` (state and carry), `toseen.*`, `todense.*`. A continuous adjoint is
+    not replayed.
     """
     inputs = mark_tree(inputs, "in")
     layout = _layout(task.layout, inputs)
     span = Span(inputs.start, inputs.end, inputs.direction)
     calls = Calls()
+    reached: set[int] | None = None
+    field = TracedField(task.source, task.args, calls)
+    if task.adjoint is not None:
+        reached = set()
+        field = TracedField(augmented(field, replace(task.adjoint, known=None, reached=reached)), None, Calls())
     problem = Problem(
-        TracedField(task.source, task.args, calls), task.solver, task.controller, layout, inputs.y0,
+        field, task.solver, task.controller, layout, inputs.y0,
         torch.stack((inputs.start.detach(), inputs.end.detach())), span, _TracedJumps(inputs.jumps, span),
         integral_loss=task.integral_loss, dense=task.dense,
     )  # fmt: skip
@@ -245,15 +261,22 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
         rebuild = counted(before)
 
     before = calls.count
-    t0, t1, y, carry = mark_tree((cursor.t, attempt.record.t1, cursor.y, cursor.state.carry), "from")
+    if task.adjoint is None:
+        outputs += _replayed(problem, cursor, record.t1)
+    cursor, integral, dense = (tree_map(Tensor.detach, tree) for tree in (cursor, integral, seen.dense))
+    costs = Costs(begin, step, rebuild, counted(before))
+    shapes = Shapes(cursor, integral, dense, costs, None if reached is None else list(reached))
+    return shapes, [leaf.detach() for leaf in outputs]
+
+
+def _replayed(problem: Problem, cursor: Cursor, t1: Tensor) -> list[Tensor]:
+    """What a step gives that is done again."""
+    layout = problem.layout
+    t0, t1, y, carry = mark_tree((cursor.t, t1, cursor.y, cursor.state.carry), "from")
     accepted = t1 != t0 if not layout.shared else layout.flag(True)
     yes = layout.flag(True)
     again = Record(t0, t1, accepted, yes, problem.jumps.holds(t0), accepted & problem.jumps.holds(t1), yes)
     outcome = replay(problem, again, y, carry)
-    outputs += leaves(mark_tree((outcome.y, outcome.carry), "to"))
-    outputs += leaves(mark_tree(outcome.observed.integral, "toseen"))
-    outputs += leaves(mark_tree(outcome.observed.dense, "todense"))
-    cursor, integral, dense = (tree_map(Tensor.detach, tree) for tree in (cursor, integral, seen.dense))
-    return Shapes(cursor, integral, dense, Costs(begin, step, rebuild, counted(before))), [
-        leaf.detach() for leaf in outputs
-    ]
+    observed = outcome.observed
+    parts = ((outcome.y, outcome.carry), "to"), (observed.integral, "toseen"), (observed.dense, "todense")
+    return [leaf for tree, name in parts for leaf in leaves(mark_tree(tree, name))]

@@ -66,7 +66,8 @@ class Captured:
 def configuration(task: Task, inputs: Inputs) -> Key:
     """What tells configurations apart: those of one key share a set of guarded graphs."""
     states = tuple((leaf.shape[1:], leaf.dtype) for leaf in leaves(inputs.y0))
-    return (*(id(owner) for owner in _owners(task)), task.layout, task.dense, inputs.jumps is None, states)
+    kind = task.layout, task.dense, task.adjoint is None, inputs.jumps is None
+    return (*(id(owner) for owner in _owners(task)), *kind, states)
 
 
 def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tuple[Any, ...]]:
@@ -165,14 +166,15 @@ def _config(limit: int) -> Any:
 
 
 def _signature(graph: fx.GraphModule) -> Signature:
-    examples = [node.meta["example_value"] for node in graph.graph.nodes if node.op == "placeholder"]
+    nodes = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    examples = [node.meta["example_value"] for node in nodes]
     moving = [
         [isinstance(size, torch.SymInt) for size in example.shape] if isinstance(example, Tensor) else []
         for example in examples
     ]
     sizes = {}
     for index, example in enumerate(examples):
-        if isinstance(example, torch.SymInt):
+        if isinstance(example, torch.SymInt) and nodes[index].users:  # where a view begins in memory is read by nobody
             sizes[index] = next(
                 (place, axis)
                 for place, other in enumerate(examples)

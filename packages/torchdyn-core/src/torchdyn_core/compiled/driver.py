@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.compiled import checkpointed, run
+from torchdyn_core.compiled.body import Task
 from torchdyn_core.compiled.capture import configuration, refuse, refused
 from torchdyn_core.compiled.reason import distrust, distrusted, explained
 from torchdyn_core.compiled.tape import rows_for
 from torchdyn_core.compiled.while_loop import Miscompiled
 from torchdyn_core.errors import GradientError, IncompatibleError, ShapeError, TorchdynError, warn_once
+from torchdyn_core.leaves import unknown
 from torchdyn_core.loop.driver import Driver, Eager
 from torchdyn_core.loop.eager import Tape
 from torchdyn_core.loop.problem import Problem, Trajectory
@@ -51,6 +53,8 @@ def entries() -> int:
 class Compiled(Driver):
     """Captures a solve and runs it as one compiled loop; eagerly, and saying so once, where it cannot be captured.
 
+    Whatever is run where autograd records carries its checkpointed gradient.
+
     Arguments:
         require: Raise instead of falling back.
     """
@@ -59,22 +63,26 @@ class Compiled(Driver):
         self._require = require
 
     def __call__(self, problem: Problem, tape: Tape | None = None) -> Trajectory:
-        return Eager()(problem, tape)
+        compiled = self._attempt(problem, tape=tape) if _moves(problem) else None
+        return Eager()(problem, tape) if compiled is None else compiled
 
     def checkpointed(self, problem: Problem, memory: int | None) -> Trajectory | None:
         """A compiled solve with its compiled gradient."""
         return self._attempt(problem, memory) if _moves(problem) else None
 
-    def _attempt(self, problem: Problem, memory: int | None = None) -> Trajectory | None:
+    def _attempt(self, problem: Problem, memory: int | None = None, tape: Tape | None = None) -> Trajectory | None:
         found = None
         try:
             _check_ground(problem)
+            if tape is not None:
+                raise IncompatibleError("the adjoint keeps steps on a tape of its own, which compiled loops do not")
             task, inputs = run.laid_out(problem)
             found = configuration(task, inputs), task
             if refused(*found) and not self._require:
                 return None
             session = run.enter(problem, *found, inputs, rows_for(memory))
             session.require = self._require
+            _check_known(session, task)
             trajectory = checkpointed.solved(session, memory)
         except (ShapeError, GradientError):  # bad input is bad input
             raise
@@ -101,6 +109,17 @@ def _check_ground(problem: Problem) -> None:
     kind = problem.layout.device.type
     if kind != "cpu":
         raise IncompatibleError(f"the state is on a {kind} device; compiled solves are tested on the CPU")
+
+
+def _check_known(session: run.Session, task: Task) -> None:
+    """Raise where a continuous adjoint would lose a gradient; tell it which targets the field uses."""
+    if task.adjoint is None:
+        return
+    known = task.adjoint.known or set()
+    for tensor in session.environment:
+        if tensor.requires_grad and id(tensor) not in known:
+            raise unknown(f"a tensor of shape {tuple(tensor.shape)}")
+    task.adjoint.reached.update(session.engine.reached or ())
 
 
 def _moves(problem: Problem) -> bool:

@@ -49,13 +49,17 @@ class Engine:
         shapes: The structure of what the solve carries.
         inputs: The solve's own inputs.
         flat: The inputs of the captured graph at the first call.
+
+    Attributes:
+        costs: Evaluations of the field.
+        reached: Which targets of a continuous adjoint the field uses; None where none is solved.
     """
 
     def __init__(
         self, captured: fx.GraphModule, signature: Signature, shapes: Shapes, inputs: Inputs, flat: Sequence[Any]
     ) -> None:
         self._captured, self._sizes = captured, signature.sizes
-        self.costs = shapes.costs
+        self.costs, self.reached = shapes.costs, shapes.reached
         self.place: Cursor = places(shapes.cursor)
         self.integral_place, self.dense_place = places(shapes.integral), places(shapes.dense)
         self.y0_place = places(inputs).y0

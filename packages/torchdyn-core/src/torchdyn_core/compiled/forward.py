@@ -69,11 +69,13 @@ class Forward:
 
     def _compare(self, tensors: Sequence[Tensor]) -> None:
         """Take three steps by the loop and by its own operators, each from where the loop was."""
+        reached = self._engine.reached  # a gradient that is zero but for rounding is measured by the others
         head, others = list(tensors[: self._carried]), tensors[self._carried + 1 :]
         for _ in range(3):
             limit = head[_TRIED] + 1
             head[_ROWS] = torch.zeros_like(limit)  # buffers may have fewer rows than there are rounds
-            head = self._kernel.compare([*head, limit, *others], 1, self._certain(), [_ACCEPTED, *_HALTS])
+            told, same = self._certain(), [_ACCEPTED, *_HALTS]
+            head = self._kernel.compare([*head, limit, *others], 1, told, same, 0.0 if reached is None else 1e-3)
             _, _, cursor = self._parts(head)
             if any(bool(head[index].any()) for index in _HALTS) or not bool(cursor[self._engine.place.active].any()):
                 break

@@ -47,8 +47,10 @@ class Shadows:
     def of(self, real: Tensor, moving: Sequence[bool]) -> Tensor:
         """The shadow of a tensor, whose `moving` sizes are symbols."""
         sizes = [DimDynamic.DYNAMIC if moves else DimDynamic.STATIC for moves in moving]
+        # parts of one tensor share their storage, which what enters a loop must not: shadows of them do not
+        alone = torch.empty_strided(real.shape, real.stride(), dtype=real.dtype, device=real.device)
         shadow = self.mode.from_tensor(
-            real.detach(),
+            alone,
             symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes),
             source=ConstantSource(f"input_{self._count}"),
         )

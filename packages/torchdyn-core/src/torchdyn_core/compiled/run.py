@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torchdyn_core.adjoint.continuous import Augmented
 from torchdyn_core.binding import NO_ARGS
 from torchdyn_core.compiled.body import Inputs, Task
 from torchdyn_core.compiled.buffers import Buffers, Counters, Plan
@@ -116,9 +117,11 @@ def laid_out(problem: Problem) -> tuple[Task, Inputs]:
         tree_map(lambda leaf: leaf.detach().requires_grad_(), problem.y0), problem.jumps.table(layout),
         layout.ids if isinstance(layout, Segments) else None,
     )  # fmt: skip
+    field = problem.field
+    field, adjoint = (field.inner, field.problem) if isinstance(field, Augmented) else (field, None)
     task = Task(
-        problem.field.source, None if problem.field.args is NO_ARGS else problem.field.args, problem.solver,
-        problem.controller, problem.integral_loss, kind, problem.ts.shape[0] > 2 or problem.dense,
+        field.source, None if field.args is NO_ARGS else field.args, problem.solver, problem.controller,
+        problem.integral_loss, kind, problem.ts.shape[0] > 2 or problem.dense, adjoint,
     )  # fmt: skip
     return task, inputs
 

@@ -126,17 +126,17 @@ class Fixed(StepController):
             length = absolute(span.end - span.start)
             if isinstance(length, Tensor):  # samples have steps of their own: those of the shortest serve all
                 length = float(length[length > 0].min())
-            return Fixed(dt=length / self.steps, jump_ts=self.jump_ts)
+            return Fixed(grid=_equal(start, end, length / self.steps), jump_ts=self.jump_ts)
         low, high = min(start, end), max(start, end)
         inner = sorted((t for t in self._points if low < t < high), reverse=end < start)
         return Fixed(grid=[start, *inner, end], jump_ts=self.jump_ts)
 
     def normalised(self, longest: float) -> Fixed:
         if self.dt is not None:
-            return Fixed(steps=max(1, math.ceil(longest / self.dt - 1e-9)))
-        if self.steps is not None:
-            return Fixed(steps=self.steps)
-        return Fixed(steps=len(self._points) - 1)
+            count = max(1, math.ceil(longest / self.dt - 1e-9))
+        else:
+            count = self.steps or len(self._points) - 1
+        return Fixed(grid=_equal(0.0, 1.0, 1.0 / count))
 
     def error(self, error: Tree | None, y0: Tree, y1: Tree, layout: Layout) -> Scalar:
         return layout.constant(0.0)
@@ -145,6 +145,13 @@ class Fixed(StepController):
         accept = error <= 1.0
         reached = accept & negate(cut)
         return Verdict(accept, control._replace(index=control.index + where(reached, 1.0, 0.0)), negate(accept))
+
+
+def _equal(start: float, end: float, dt: float) -> list[float]:
+    """Points `dt` apart. As a grid they are a tensor, an input of compiled solves, where a number is a constant."""
+    direction, length = math.copysign(1.0, end - start), abs(end - start)
+    count = math.ceil(length / dt - 1e-9)
+    return [*(start + direction * index * dt for index in range(max(1, count))), end]
 
 
 def _differ(a: Scalar, b: float) -> bool:

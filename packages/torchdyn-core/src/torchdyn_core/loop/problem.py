@@ -29,9 +29,10 @@ class Jumps:
         times: `(K,)` or `(K, B)`, in any order; those outside the span are left out.
         span: Start, end and direction.
         layout: Whether samples have jumps of their own.
+        beyond: Keep those outside of a shared span too: a solve in parts then has one table for all of them.
     """
 
-    def __init__(self, times: Tensor | None, span: Span, layout: Layout) -> None:
+    def __init__(self, times: Tensor | None, span: Span, layout: Layout, *, beyond: bool = False) -> None:
         self._span = span
         self.times = times
         self._list: list[float] = []
@@ -39,7 +40,7 @@ class Jumps:
         if times is None or times.numel() == 0:
             return
         if layout.shared:
-            low, high = sorted((span.start, span.end))
+            low, high = (-math.inf, math.inf) if beyond else sorted((span.start, span.end))
             self._list = sorted({span.direction * x for x in times.flatten().tolist() if low <= x <= high})
         else:
             times = times.to(layout.device, layout.dtype)
@@ -68,7 +69,7 @@ class Jumps:
         if not self._list:
             return end
         index = bisect.bisect_right(self._list, direction * t)
-        return direction * self._list[index] if index < len(self._list) else end
+        return direction * min(self._list[index], direction * end) if index < len(self._list) else end
 
     def holds(self, t: Scalar) -> Flag:
         """Whether the field jumps at this time."""

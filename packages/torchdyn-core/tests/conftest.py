@@ -23,6 +23,12 @@ def _seeded() -> Iterator[None]:
 
 
 @pytest.fixture
+def unhurried(monkeypatch):
+    """Compiled loops whose entries have no end: how many there are does not depend on the machine."""
+    monkeypatch.setattr("torchdyn_core.compiled.pace.Pace.steps", lambda self, work: 10**9)
+
+
+@pytest.fixture
 def fails():
     """Runs a test of a suite on a component; it has to fail, and not to skip."""
 

@@ -16,9 +16,12 @@ from torchdyn_core.compiled.driver import entries
 from torchdyn_core.errors import FallbackWarning, GradientError, IntegrationError
 from torchdyn_core.tree import leaves, tree_map
 
-pytestmark = pytest.mark.skipif(
-    not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiled solves need a C++ compiler"
-)
+pytestmark = [
+    pytest.mark.usefixtures("unhurried"),
+    pytest.mark.skipif(
+        not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiled solves need a C++ compiler"
+    ),
+]
 
 DTYPE = torch.float64
 TIGHT = PID(rtol=1e-7, atol=1e-7)

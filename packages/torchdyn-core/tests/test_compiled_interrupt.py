@@ -10,7 +10,6 @@ import torch
 from torchdyn_core import Fixed, solve
 from torchdyn_core.compiled import kernel
 from torchdyn_core.compiled.driver import entries
-from torchdyn_core.compiled.forward import Forward
 from torchdyn_core.compiled.pace import ENTRY, Pace
 
 pytestmark = pytest.mark.skipif(
@@ -31,14 +30,14 @@ def solved(steps, compile="require", rate=1.0):
 
 @pytest.fixture
 def limits(monkeypatch):
-    """The most steps that each entry into a loop was to have tried."""
-    seen, call = [], Forward.__call__
+    """The most steps that each entry into a loop was to try."""
+    seen, steps = [], Pace.steps
 
-    def noted(self, counters, integral, cursor, limit, buffers, outer):
-        seen.append(int(limit))
-        return call(self, counters, integral, cursor, limit, buffers, outer)
+    def noted(self, work):
+        seen.append(steps(self, work))
+        return seen[-1]
 
-    monkeypatch.setattr(Forward, "__call__", noted)
+    monkeypatch.setattr(Pace, "steps", noted)
     return seen
 
 

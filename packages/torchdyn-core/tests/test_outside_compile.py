@@ -23,7 +23,7 @@ from torchdyn_core.compiled.driver import entries
 from torchdyn_core.solve import _OPTIONS
 
 pytestmark = [
-    pytest.mark.usefixtures("no_traces"),
+    pytest.mark.usefixtures("no_traces", "unhurried"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # torch's own, at any break
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -23,15 +24,12 @@ _HALTS = [_FIELDS.index(name) for name in ("wild", "stuck", "jumped")]
 class Forward:
     """The forward loop of an engine, for one plan.
 
-    It goes on until all samples are there, a buffer is full, the limit is reached, a sample is wild or stuck, or a
-    step ended at a jump behind which the cache has to be made anew.
-
-    Attributes:
-        pace: How long its steps take.
+    It goes on until all samples are there, a buffer is full, as many steps are tried as may take their time, a sample
+    is wild or stuck, or a step ended at a jump behind which the cache has to be made anew.
     """
 
     def __init__(self, engine: Engine, plan: Plan, capacity: int) -> None:
-        self._engine, self._plan, self.pace = engine, plan, Pace()
+        self._engine, self._plan, self._pace = engine, plan, Pace()
         counts = (len(_FIELDS), len(engine.integral), engine.width)
         self._parts, self._carried = Splitter(*counts), sum(counts)
         with engine.shadows.mode, torch.no_grad():
@@ -45,7 +43,7 @@ class Forward:
         self._kernel = loop(self._goes_on, self._step, engine.shadows, start, others, range(1, 1 + len(buffers)))
 
     def __call__(
-        self, counters: Counters, integral: Sequence[Tensor], cursor: Sequence[Tensor], limit: Tensor,
+        self, counters: Counters, integral: Sequence[Tensor], cursor: Sequence[Tensor], most: int,
         buffers: Sequence[Tensor], outer: Sequence[Tensor],
     ) -> tuple[Counters, list[Tensor], list[Tensor]]:  # fmt: skip
         """Counters, integral and cursor behind the last step; buffers are written.
@@ -54,18 +52,25 @@ class Forward:
             counters: What was counted so far.
             integral: The running loss's integral.
             cursor: Where the run is.
-            limit: Most steps to have tried.
+            most: Steps that the solve may try, those before included.
             buffers: Room for rows, from the first one on.
             outer: The solve's own inputs and the environment.
 
         Raises:
             Miscompiled: If the loop computes something else than its steps do, which is seen when it is first run.
         """
+        before = int(counters.tried)
+        # a loop for sizes that move serves all of them, which is why its pace is one for so much work
+        work = sum(leaf.numel() for leaf in pick(cursor, self._engine.place.y)) if self._engine.moves else 1
+        limit = torch.tensor(min(before + self._pace.steps(work), most))
         tensors = [*counters, *integral, *cursor, limit, *buffers, *outer]
         if not self._kernel.trusted:
             self._compare(tensors)
+        start = time.perf_counter()
         head, total, moved = self._parts(self._kernel(*tensors))
-        return Counters(*head), list(total), list(moved)
+        seconds, after = time.perf_counter() - start, Counters(*head)
+        self._pace.took(seconds, steps=int(after.tried) - before, work=work)
+        return after, list(total), list(moved)
 
     def _compare(self, tensors: Sequence[Tensor]) -> None:
         """Take three steps by the loop and by its own operators, each from where the loop was."""

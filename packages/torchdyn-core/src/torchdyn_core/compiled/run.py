@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -160,7 +159,6 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
     reports = Reports(problem, engine)
     outlast = problem.dense or problem.record_steps
     plan = Plan(take is not None or outlast or bool(reports), problem.dense or bool(reports))
-    work = sum(leaf.numel() for leaf in leaves(problem.y0)) if engine.moves else 1  # one of its own for each loop
     with torch.no_grad(), Progress(problem) as progress:
         cursor = _begun(session, list(engine.begin(*outer)))
         counters = engine.counters(cursor[engine.place.t])
@@ -169,13 +167,10 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
         tried, going = 0, bool(cursor[engine.place.active].any())
         while going and tried < problem.max_steps:
             buffers = engine.buffers(cursor, engine.dense_of(values) if plan.dense else [], plan, rows)
-            loop, before = engine.forward(plan, rows), tried
-            limit = torch.tensor(min(tried + loop.pace.steps(work), problem.max_steps))
-            start = time.perf_counter()
-            counters, integral, cursor = loop(counters, integral, cursor, limit, buffers, outer)
+            loop = engine.forward(plan, rows)
+            counters, integral, cursor = loop(counters, integral, cursor, problem.max_steps, buffers, outer)
             session.entries += 1
             tried, count = int(counters.tried), int(counters.rows)
-            loop.pace.took(time.perf_counter() - start, steps=tried - before, work=work)
             if plan.states and count:
                 chunk = _chunk(session, result, count, engine.arranged(buffers), cursor)
                 if outlast:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchdyn_core import Euler, Fixed, SolveDropout, VectorField, autonomous, solve
+from torchdyn_core import ButcherTableau, Euler, Fixed, Heun, SolveDropout, VectorField, autonomous, solve
 from torchdyn_core.compiled import capture
 from torchdyn_core.compiled.engine import Engine
 from torchdyn_core.errors import FallbackWarning
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
 DTYPE = torch.float64
 GRID = Fixed(steps=3)
 gain = 1.0
+Y = torch.tensor([1.0, 0.5], dtype=DTYPE)
 
 
 class Field(VectorField):
@@ -136,6 +137,55 @@ def test_what_is_drawn_for_a_solve_is_an_input(captures):
     for got, want in zip(seen[::2], seen[1::2], strict=True):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
     assert not torch.equal(seen[0], seen[2]) and torch.equal(seen[0], seen[4]) and len(captures) == 1
+
+
+class Own(Heun):
+    """A method of somebody else's, whose coefficients are a class attribute, as they are for all."""
+
+
+class Wrapped(Heun):
+    """One that takes them from another."""
+
+    inner = Own()
+
+    def __init__(self):
+        self.tableau = ButcherTableau(c=(0.0, 1.0), a=((1.0,),), b=(0.5, 0.5))
+
+    def step(self, field, t0, t1, y, state):
+        step = super().step(field, t0, t1, y, state)
+        return step._replace(y=step.y * self.inner.tableau.b[0])
+
+
+def test_coefficients_that_are_replaced_take_effect(captures):
+    """They are not guarded one by one: captures are kept for one tableau, which does not change."""
+
+    def follows(solver):
+        got, want = (
+            solve(rate, Y, [0.0, 1.0], solver=solver, controller=GRID, compile=c).ys for c in ("require", False)
+        )
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
+        return got
+
+    def rate(t, y):
+        return -y
+
+    solver, other = Own(), ButcherTableau(c=(0.0, 1.0), a=((1.0,),), b=(0.25, 0.75))
+    before = follows(solver)
+    again = len(captures)
+    follows(solver)
+    assert len(captures) == again
+    Own.tableau = other
+    try:
+        assert not torch.equal(follows(solver), before) and len(captures) > again
+        wrapped = Wrapped()
+        before = follows(wrapped)
+        Own.tableau = Heun.tableau
+        assert not torch.equal(follows(wrapped), before)
+        before = follows(wrapped)
+        wrapped.tableau = other
+        assert not torch.equal(follows(wrapped), before)
+    finally:
+        Own.tableau = Heun.tableau
 
 
 def test_a_value_that_changes_with_every_solve_is_spoken_of(monkeypatch):

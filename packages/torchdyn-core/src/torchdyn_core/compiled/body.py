@@ -21,7 +21,7 @@ from torchdyn_core.scalars import Flag, Scalar
 from torchdyn_core.solver import Solver
 from torchdyn_core.tree import Tree, leaves, tree_map
 
-__all__ = ["Costs", "Inputs", "Task", "body"]
+__all__ = ["Costs", "Inputs", "Task", "Untraced", "body"]
 
 
 class Inputs(NamedTuple):
@@ -210,6 +210,10 @@ def _layout(kind: str, inputs: Inputs) -> Layout:
     return _Together(inputs.ids, inputs.start.shape[0], device, dtype)
 
 
+class Untraced(Exception):
+    """No trace holds for what a solve was asked to do."""
+
+
 def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     """Every part of a solve, one behind the other, with marks between them.
 
@@ -218,7 +222,12 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     `seen.*` (the integral's increment), `dense.*`, `cache.*` (the cursor with its cache made anew), and for the
     replay `from.*` (times, state and carry), `to.*` (state and carry), `toseen.*`, `todense.*`. A continuous adjoint is
     not replayed.
+
+    Raises:
+        Untraced: Where it is not traced but run, since no trace of it holds.
     """
+    if not torch.compiler.is_compiling():
+        raise Untraced
     inputs = mark_tree(inputs, "in")
     layout = _layout(task.layout, inputs)
     span = Span(inputs.start, inputs.end, inputs.direction)

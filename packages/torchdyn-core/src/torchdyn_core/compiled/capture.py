@@ -14,15 +14,17 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
 
-from torchdyn_core.compiled.body import Inputs, Shapes, Task, body
+from torchdyn_core.compiled import guards
+from torchdyn_core.compiled.body import Inputs, Shapes, Task, Untraced, body
 from torchdyn_core.compiled.engine import Engine, Signature
 from torchdyn_core.compiled.kernel import COMPILING
 from torchdyn_core.errors import warn_once
+from torchdyn_core.tableau import ButcherTableau
 from torchdyn_core.tree import leaves
 
 __all__ = ["Captured", "Key", "capture", "configuration", "refuse", "refused"]
@@ -78,9 +80,22 @@ def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tup
         task: What to capture.
         inputs: Of the solve.
     """
-    with COMPILING, _config(LIMIT), torch.enable_grad():
+    with COMPILING, torch.enable_grad():
         try:
-            shapes, _ = _guarded(key, task)(task, inputs)
+            shapes, _ = _guarded(key, task).known(task, inputs)
+        except Untraced:
+            shapes = _traced(key, task, inputs)
+    captured, flat = _handed.found
+    del _handed.found
+    return captured, shapes, flat
+
+
+def _traced(key: Key, task: Task, inputs: Inputs) -> Shapes:
+    """Capture what no graph holds for."""
+    shapes: Shapes
+    with _config(LIMIT):
+        try:
+            shapes, _ = _guarded(key, task).traced(task, inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:
             owner = _owners(task)[0]
             name = getattr(owner, "__qualname__", None) or getattr(owner, "co_qualname", "the field")
@@ -89,25 +104,37 @@ def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tup
                 "solve; wanted it as a tensor, through args= or as a buffer"
             )
             _forget(key)
-            shapes, _ = _guarded(key, task)(task, inputs)
-    captured, flat = _handed.found
-    del _handed.found
-    return captured, shapes, flat
+            shapes, _ = _guarded(key, task).traced(task, inputs)
+    return shapes
 
 
 def _owners(task: Task) -> list[object]:
-    """What captures are kept with: codes of functions, classes of the rest."""
+    """What captures are kept with: codes of functions, classes of the rest, a method's coefficients."""
     parts = (task.source, task.solver, task.controller, task.integral_loss)
-    return [part.__code__ if isinstance(part, types.FunctionType) else type(part) for part in parts]
+    owners: list[object] = [part.__code__ if isinstance(part, types.FunctionType) else type(part) for part in parts]
+    tableau = getattr(task.solver, "tableau", None)
+    return [*owners, tableau] if isinstance(tableau, ButcherTableau) else owners
 
 
-_functions: dict[Key, Callable[..., Any]] = {}
+class _Guarded(NamedTuple):
+    """The body under Dynamo's guards.
+
+    Arguments:
+        known: Only where guards hold of a graph; raises `Untraced` else. Takes half as long as the other.
+        traced: Traces it where none do.
+    """
+
+    known: Callable[..., Any]
+    traced: Callable[..., Any]
+
+
+_functions: dict[Key, _Guarded] = {}
 _refused: set[tuple[Key, int]] = set()
 _numbers = itertools.count()
 
 
-def _guarded(key: Key, task: Task) -> Callable[..., Any]:
-    """The body under Dynamo's guards, with a code object of its own, since guards are kept with the code."""
+def _guarded(key: Key, task: Task) -> _Guarded:
+    """The body under guards, with a code object of its own, since guards are kept with the code."""
     made = _functions.get(key)
     if made is None:
         with COMPILING:
@@ -115,7 +142,9 @@ def _guarded(key: Key, task: Task) -> Callable[..., Any]:
                 # Dynamo keeps what it learns of sizes by name: one configuration is to know nothing of the others
                 code = body.__code__.replace(co_name=f"body_{next(_numbers)}")
                 own = types.FunctionType(code, body.__globals__, code.co_name)
-                _functions[key] = torch.compile(own, backend=_backend, fullgraph=True)
+                options: dict[str, Any] = {"guard_filter_fn": guards.telling(task.solver, own.__globals__)}
+                traced = torch.compile(own, backend=_backend, fullgraph=True, options=options)
+                _functions[key] = _Guarded(torch._dynamo.run(own), traced)
                 for owner in _owners(task):
                     weakref.finalize(owner, _forget, key)
             made = _functions[key]

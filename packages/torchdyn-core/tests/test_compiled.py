@@ -360,6 +360,16 @@ def test_forward_mode_is_refused_and_leaves_nothing_behind():
     assert entries() == before + 1
 
 
+def test_with_torchs_compiler_switched_off_it_runs_eagerly_and_compiled_again_later():
+    want = solve(FIELD, Y, [0.0, 1.0], compile="require").ys
+    before = entries()
+    with torch.compiler.set_stance("force_eager"), pytest.warns(FallbackWarning, match="is switched off"):
+        got = solve(FIELD, Y, [0.0, 1.0], compile=True).ys
+    assert entries() == before
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
+    assert torch.equal(solve(FIELD, Y, [0.0, 1.0], compile="require").ys, want) and entries() == before + 1
+
+
 def test_without_a_compiler_it_runs_eagerly():
     settings = {"cpp.cxx": ("no-such-compiler",), "fx_graph_cache": False}
     with torch._inductor.config.patch(settings), pytest.warns(FallbackWarning, match="compile=True runs eagerly"):

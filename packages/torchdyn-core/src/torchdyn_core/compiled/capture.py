@@ -23,7 +23,7 @@ from torchdyn_core.compiled import guards
 from torchdyn_core.compiled.body import Inputs, Shapes, Task, Untraced, body
 from torchdyn_core.compiled.engine import Engine, Signature
 from torchdyn_core.compiled.kernel import COMPILING
-from torchdyn_core.errors import warn_once
+from torchdyn_core.errors import IncompatibleError, warn_once
 from torchdyn_core.tableau import ButcherTableau
 from torchdyn_core.tree import leaves
 
@@ -91,7 +91,11 @@ def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tup
 
 
 def _traced(key: Key, task: Task, inputs: Inputs) -> Shapes:
-    """Capture what no graph holds for."""
+    """Capture what no graph holds for.
+
+    Raises:
+        IncompatibleError: If Dynamo is kept from tracing.
+    """
     shapes: Shapes
     with _config(LIMIT):
         try:
@@ -105,6 +109,10 @@ def _traced(key: Key, task: Task, inputs: Inputs) -> Shapes:
             )
             _forget(key)
             shapes, _ = _guarded(key, task).traced(task, inputs)
+        except Untraced:
+            raise IncompatibleError(
+                "torch.compile is switched off, by torch.compiler.set_stance or TORCHDYNAMO_DISABLE; wanted it on"
+            ) from None
     return shapes
 
 

@@ -55,7 +55,7 @@ class Forward:
             outer: The solve's own inputs and the environment.
 
         Raises:
-            Miscompiled: If the loop computes something else than its steps do, which is seen when it is first run.
+            Differs: If the loop computes something else than its steps do, which is seen when it is first run.
         """
         tensors = [*counters, *integral, *cursor, limit, *buffers, *outer]
         if not self._kernel.trusted:

@@ -1,4 +1,6 @@
-"""One thread and one seed for every test, whatever ran before it; fake distributions for the registry to find."""
+"""One thread and one seed for every test, whatever ran before it; fake distributions for the registry to find; models
+that somebody else compiles.
+"""
 
 import os
 import subprocess
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
 
 torch.set_num_threads(1)
 
@@ -32,16 +35,10 @@ def fails():
     return run
 
 
-SOUND = """
-from torchdyn_core.plugin import Component, hookimpl
-
-@hookimpl
-def torchdyn_components():
-    return (
-        Component("solver", "step", "sound_methods:Step", "One step", "arXiv:0000.00000"),
-        Component("field", "decay", "sound_methods:Decay"),
-    )
-"""
+SOUND = """(
+    Component("solver", "step", "sound_methods:Step", "One step", "arXiv:0000.00000"),
+    Component("field", "decay", "sound_methods:Decay"),
+)"""
 
 METHODS = """
 from torchdyn_core import Euler, VectorField
@@ -59,6 +56,15 @@ class Site:
     def __init__(self, folder):
         self.folder = folder
 
+    @staticmethod
+    def manifest(
+        components='(Component("solver", "a", "b:C"),)', *, above="", mark="@hookimpl", inside="pass",
+        hook="torchdyn_components()",
+    ):  # fmt: skip
+        """The source of a manifest: its hook gives `components`, an expression, once it is through with `inside`."""
+        head = f"{textwrap.dedent(above)}\nfrom torchdyn_core.plugin import Component, hookimpl\n"
+        return f"{head}\n{mark}\ndef {hook}:\n    {inside}\n    return {components}\n"
+
     def install(self, distribution, points, *, group="torchdyn.v1", **modules):
         """A distribution as pip would leave it: metadata, entry points, modules."""
         info = self.folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
@@ -70,7 +76,8 @@ class Site:
             (self.folder / f"{name}.py").write_text(textwrap.dedent(source))
 
     def sound(self):
-        self.install("torchdyn-sound", {"sound": "sound_plugin"}, sound_plugin=SOUND, sound_methods=METHODS)
+        sources = {"sound_plugin": self.manifest(SOUND), "sound_methods": METHODS}
+        self.install("torchdyn-sound", {"sound": "sound_plugin"}, **sources)
 
 
 @pytest.fixture
@@ -120,3 +127,48 @@ def real(site):
 @pytest.fixture
 def broken(site):
     site.install("torchdyn-broken", {"broken": "broken_plugin"}, broken_plugin="raise OSError('libgraph.so')")
+
+
+@pytest.fixture
+def no_traces():
+    """Nothing that another test had traced."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+class Model(nn.Module):
+    """A user's model: something before a solve, something behind it."""
+
+    def __init__(self, node, read=None):
+        super().__init__()
+        torch.manual_seed(1)
+        self.before, self.node, self.behind = nn.Linear(3, 2).double(), node, nn.Linear(2, 1).double()
+        self.read = read
+
+    def forward(self, x):
+        y = self.before(x)
+        return self.behind(self.node(y) if self.read is None else self.read(self.node, y))
+
+
+@pytest.fixture
+def around():
+    """Makes a user's model around a layer; `read` asks the layer otherwise than by calling it."""
+    return Model
+
+
+class Backend:
+    """Runs graphs as they are, and keeps them."""
+
+    def __init__(self):
+        self.graphs = []
+
+    def __call__(self, graph, inputs):
+        self.graphs.append(graph)
+        return graph.forward
+
+
+@pytest.fixture
+def backend():
+    """A compiler's backend that runs graphs as they are, and keeps them."""
+    return Backend()

@@ -9,25 +9,7 @@ from torchdyn_core.registry import Registry
 from torchdyn_core.testing import Rotation, check_plugin
 from torchdyn_core.testing.docstrings import docstring_problems
 
-PLUGIN = """
-{extra}
-from torchdyn_core.plugin import Component, hookimpl
-
-{hook}
-def {function}():
-    {inside}
-    return (Component("{kind}", "a", "{target}", "{summary}"),)
-"""
-
-USUAL = {
-    "extra": "",
-    "hook": "@hookimpl",
-    "function": "torchdyn_components",
-    "inside": "",
-    "kind": "field",
-    "target": "some_parts:Good",
-    "summary": "Nothing",
-}
+GOOD = '(Component("field", "a", "some_parts:Good", "Nothing"),)'
 
 # a manifest that is an object: its hook is a method
 HOLDER = """
@@ -86,6 +68,7 @@ def check(site, monkeypatch):
     """Installs a plugin, and checks it."""
 
     def run(source, value="checked_plugin"):
+        source = site.manifest(**{"components": GOOD, **source}) if isinstance(source, dict) else source
         site.install("torchdyn-checked", {"checked": value}, checked_plugin=source, some_parts=PARTS)
         monkeypatch.setenv("PYTHONPATH", str(site.folder), prepend=":")
         check_plugin("checked", Registry())
@@ -93,17 +76,13 @@ def check(site, monkeypatch):
     return run
 
 
-def plugin(**options):
-    return PLUGIN.format(**{**USUAL, **options})
-
-
 @pytest.mark.parametrize(
     ("source", "value"),
     [
-        (plugin(), "checked_plugin [heavy, light]"),
+        ({}, "checked_plugin [heavy, light]"),
         (HOLDER.format(inside=""), "checked_plugin:manifest"),
-        (plugin(hook="@hookimpl(specname='torchdyn_components')", function="my_components"), "checked_plugin"),
-        (plugin(extra="print('hello world')", inside="print('[1]')"), "checked_plugin"),
+        ({"mark": "@hookimpl(specname='torchdyn_components')", "hook": "my_components()"}, "checked_plugin"),
+        ({"above": "print('hello world')", "inside": "print('[1]')"}, "checked_plugin"),
     ],
     ids=["extras", "object", "specname", "prints"],
 )
@@ -117,21 +96,21 @@ BYE = "import os, sys; 'pytest' in sys.modules or (print('bye', file=sys.stderr,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"extra": "import scipy.integrate"}, "'checked_plugin' imports scipy: import them in the module of the class"),
+        ({"above": "import scipy.integrate"}, "'checked_plugin' imports scipy: import them in the module of the class"),
         ({"inside": "import scipy.integrate"}, "'checked_plugin' imports scipy"),
-        ({"extra": "1 / 0"}, "ZeroDivisionError"),
+        ({"above": "1 / 0"}, "ZeroDivisionError"),
         # what breaks only where nothing else has been imported before, as in a user's process
         (
-            {"extra": "import sys; assert 'pytest' in sys.modules, 'not alone'"},
+            {"above": "import sys; assert 'pytest' in sys.modules, 'not alone'"},
             "in a process of its own.*AssertionError: not alone.*tell its authors",
         ),
-        ({"extra": BYE}, "ends the process that loads it, with exit code 3:.*bye"),
+        ({"above": BYE}, "ends the process that loads it, with exit code 3:.*bye"),
     ],
     ids=["heavy", "heavy hook", "broken", "broken alone", "exits"],
 )
 def test_what_keeps_a_manifest_from_being_published_is_found(check, options, words):
     with pytest.raises(AssertionError, match=f"(?s){words}"):
-        check(plugin(**options))
+        check(options)
 
 
 def test_what_keeps_components_from_being_published_is_found(check):
@@ -143,7 +122,7 @@ def test_what_keeps_components_from_being_published_is_found(check):
         Component("dataset", "moons", "some_parts:moons", "Two moons"),
     )"""
     with pytest.raises(AssertionError) as caught:
-        check(plugin(inside=f"return {components}"))
+        check({"components": components})
     lines = [line for line in str(caught.value).splitlines() if line.lstrip().startswith("- ")]
     found = {
         "field 'checked.a' has no summary",

@@ -10,14 +10,6 @@ import pytest
 from torchdyn_core.cli import doctor
 from torchdyn_core.plugin import INTERFACES
 
-PLUGIN = """
-from torchdyn_core.plugin import Component, hookimpl
-
-@hookimpl
-def torchdyn_components():
-    return (Component("dataset", "part", "builtins:dict", "A part"),)
-"""
-
 
 def test_plugins_tells_the_sound_from_the_broken(run, site, broken):
     site.sound()
@@ -80,20 +72,8 @@ def test_show_fails_with_the_close_match_or_the_plugin_to_blame(run, broken):
 
 
 def test_show_asks_for_the_kind_where_a_name_has_two(run, site):
-    site.install(
-        "torchdyn-double",
-        {"double": "double_plugin"},
-        double_plugin="""
-        from torchdyn_core.plugin import Component, hookimpl
-
-        @hookimpl
-        def torchdyn_components():
-            return (
-                Component("solver", "a", "torchdyn_core:Euler"),
-                Component("adjoint", "a", "torchdyn_core:Direct"),
-            )
-        """,
-    )
+    both = 'Component("solver", "a", "torchdyn_core:Euler"), Component("adjoint", "a", "torchdyn_core:Direct")'
+    site.install("torchdyn-double", {"double": "double_plugin"}, double_plugin=site.manifest(both))
     result = run("show", "double.a")
     assert result.exit_code == 1 and "--kind" in result.stderr
     assert json.loads(run("show", "double.a", "--kind", "adjoint", "--json").stdout)["kind"] == "adjoint"
@@ -125,7 +105,7 @@ def test_doctor_is_content_with_core_alone(run):
 def test_exit_codes_tell_what_is_ill_from_what_is_left_out(
     run, site, monkeypatch, distribution, name, group, selection, state, healthy
 ):
-    site.install(distribution, {name: "thing_plugin"}, group=group, thing_plugin=PLUGIN)
+    site.install(distribution, {name: "thing_plugin"}, group=group, thing_plugin=site.manifest())
     if selection is not None:
         monkeypatch.setenv("TORCHDYN_PLUGINS", selection)
     result = run("plugins", "--json")

@@ -5,30 +5,16 @@ import sys
 
 import pytest
 
-PLUGIN = """
-from torchdyn_core.plugin import Component, hookimpl
+NOISY = '(Component("dataset", "part", "builtins:dict", "A part"),)'
 
-@hookimpl
-def torchdyn_components():
-    return (Component("dataset", "part", "builtins:dict", "A part"),)
-"""
-
-NOISY = f"print('loading')\n{PLUGIN}"
-
-ODD = """
-from torchdyn_core.plugin import Component, hookimpl
-
-@hookimpl
-def torchdyn_components():
-    return (
-        Component("dataset", "part", "odd_parts:part"),
-        Component("dataset", "told", "odd_parts:told"),
-        Component("dataset", "instance", "odd_parts:instance"),
-        Component("dataset", "builtin", "builtins:dict"),
-        Component("solver", "euler", "torchdyn_core.methods:Euler", "Explicit Euler: order 1"),
-        Component("solver", "solver", "odd_parts:Odd", "a:b:c [red]and[/red] :x:"),
-    )
-"""
+ODD = """(
+    Component("dataset", "part", "odd_parts:part"),
+    Component("dataset", "told", "odd_parts:told"),
+    Component("dataset", "instance", "odd_parts:instance"),
+    Component("dataset", "builtin", "builtins:dict"),
+    Component("solver", "euler", "torchdyn_core.methods:Euler", "Explicit Euler: order 1"),
+    Component("solver", "solver", "odd_parts:Odd", "a:b:c [red]and[/red] :x:"),
+)"""
 
 PARTS = '''
 import functools
@@ -73,15 +59,16 @@ class Odd(Euler):
     "arguments", [("plugins",), ("list",), ("show", "noisy.part"), ("doctor",)], ids=lambda arguments: arguments[0]
 )
 def test_json_is_all_that_stands_on_stdout(run, site, arguments):
-    site.install("torchdyn-noisy", {"noisy": "noisy_plugin"}, noisy_plugin=NOISY)
+    source = site.manifest(NOISY, above="print('loading')")
+    site.install("torchdyn-noisy", {"noisy": "noisy_plugin"}, noisy_plugin=source)
     result = run(*arguments, "--json")
     assert result.exit_code == 0 and json.loads(result.stdout) and "loading" in result.stderr
 
 
 def test_nor_does_a_library_write_to_stdout_past_python(real, site):
     """At once, or when the process ends and the C library empties its buffers."""
-    past = "import ctypes, os\nos.write(1, b'at once')\nctypes.CDLL(None).printf(b'at the end')\n"
-    site.install("torchdyn-noisy", {"noisy": "noisy_plugin"}, noisy_plugin=past + NOISY)
+    past = "import ctypes, os\nos.write(1, b'at once')\nctypes.CDLL(None).printf(b'at the end')\nprint('loading')"
+    site.install("torchdyn-noisy", {"noisy": "noisy_plugin"}, noisy_plugin=site.manifest(NOISY, above=past))
     result = real("list", "dataset", "--json")
     assert result.returncode == 0 and json.loads(result.stdout)[0]["name"] == "noisy.part"
     assert all(words in result.stderr for words in ("loading", "at once", "at the end"))
@@ -116,7 +103,7 @@ def test_a_broken_stranger_is_no_error_where_warnings_are(run, site, broken):
 
 @pytest.fixture
 def odd(site):
-    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=ODD, odd_parts=PARTS)
+    site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=site.manifest(ODD), odd_parts=PARTS)
 
 
 @pytest.mark.parametrize(

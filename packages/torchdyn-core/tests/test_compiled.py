@@ -1,6 +1,7 @@
 """compile=: the eager loop's values and gradients, from compiled loops; entries tell that they were entered."""
 
 import itertools
+import re
 import shutil
 import threading
 import warnings
@@ -144,6 +145,37 @@ def test_a_sample_that_fails_fails_alone_and_says_so():
         solve(explodes, y0, times(0, 1, 3), compile="require", **options)
     got = solve(explodes, y0, times(0, 0.5, 0.9), compile="require", throw=False, max_steps=4, **options)
     assert got.status.tolist() == [0, 1, 0] and got.stats.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"controller": TIGHT, "max_steps": 3}, "max_steps"),
+        ({"controller": TIGHT}, "the step size fell below"),
+        ({"controller": TIGHT, "max_steps": 3, "per_sample": True}, "max_steps"),
+        ({"controller": Fixed(dt=0.1)}, "returned NaN or inf"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value,
+)
+def test_a_failure_is_told_in_the_words_of_the_eager_loop(options, reason):
+    """Which sample, where, at which step size, and why."""
+
+    def ends(t, y):
+        return y * torch.sqrt(0.7 - t)
+
+    def told(compile):
+        y0 = torch.tensor([[0.1], [1.0]], dtype=DTYPE)
+        with pytest.raises(IntegrationError, match=reason) as caught:
+            solve(ends, y0, times(0, 0.3, 1), solver="heun", compile=compile, **options)
+        return str(caught.value), caught.value.solution
+
+    before = entries()
+    (got, compiled), (want, eager) = told("require"), told(False)
+    assert entries() > before
+    if "step size" in reason:  # as small as they are there, errors are rounding, and so are decisions
+        got, want = (re.sub(r"after \d+ steps", "", words) for words in (got, want))
+    assert got == want
+    assert torch.equal(compiled.status, eager.status) and torch.equal(compiled.valid, eager.valid)
 
 
 def test_a_solve_goes_on_where_a_compiled_one_stopped():

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from torchdyn_core.compiled.kernel import Shadows
+from torchdyn_core.compiled.packing import Packing
 from torchdyn_core.compiled.vectors import DECOMPOSITIONS, MOST, stack
-from torchdyn_core.compiled.while_loop import Packing
+from torchdyn_core.compiled.while_loop import FEW, _small
 
 aten = torch.ops.aten
 
@@ -47,3 +49,8 @@ def test_flags_travel_among_whole_numbers():
     assert [part.dtype for part in packed] == [torch.int64, torch.float32, torch.float32] and len(packing) == 3
     for got, want in zip(packing.unpack(packed), tensors, strict=True):
         assert torch.equal(got, want) and got.dtype == want.dtype
+
+
+def test_a_loop_is_small_where_its_tensors_are_and_stay_so():
+    assert _small([torch.ones(FEW - 1), torch.tensor(1.0)]) and not _small([torch.ones(FEW), torch.tensor(1.0)])
+    assert not _small([Shadows().of(torch.ones(3), [True])])

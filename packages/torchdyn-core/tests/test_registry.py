@@ -29,16 +29,6 @@ from torchdyn_core.discovery import State
 from torchdyn_core.plugin import Component
 from torchdyn_core.registry import Registry, default_registry
 
-MANIFEST = """
-from torchdyn_core.plugin import Component, hookimpl
-
-@hookimpl
-def torchdyn_components():
-    return {components}
-"""
-
-HOOK = MANIFEST.format(components="(Component('solver', 'a', 'b:C'),)")
-
 
 @pytest.fixture(autouse=True)
 def _nothing_else_is_installed(monkeypatch):
@@ -139,7 +129,7 @@ def test_a_distribution_may_serve_two_versions(site):
 
 @pytest.mark.parametrize("name", ["Sound", "so-und", "so.und"])
 def test_an_ill_formed_plugin_name_is_refused(site, name):
-    site.install("torchdyn-odd", {name: "odd_plugin"}, odd_plugin=HOOK)
+    site.install("torchdyn-odd", {name: "odd_plugin"}, odd_plugin=site.manifest())
     registry = Registry()
     assert states(registry)[name, "torchdyn-odd"] is State.REFUSED
 
@@ -217,8 +207,8 @@ def test_components_are_checked_where_they_are_made(options, message):
 
 
 def test_a_dataset_is_a_function_or_a_class(site):
-    source = MANIFEST.format(
-        components="(Component('dataset', 'good', 'odd_data:load'), Component('dataset', 'bad', 'odd_data:table'))"
+    source = site.manifest(
+        "(Component('dataset', 'good', 'odd_data:load'), Component('dataset', 'bad', 'odd_data:table'))"
     )
     site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=source, odd_data="def load(): pass\ntable = 3")
     assert Registry().get("dataset", "odd.good").__name__ == "load"
@@ -285,7 +275,7 @@ def test_an_editable_install_that_is_listed_twice_is_one_plugin(site, tmp_path_f
     "name", ["augment", "datasets", "flow", "graph", "hamiltonian", "lightning", "recurrent", "sde", "core"]
 )
 def test_every_name_of_the_projects_own_is_reserved(site, name):
-    site.install("torchdyn-stranger", {name: "stranger_plugin"}, stranger_plugin=HOOK)
+    site.install("torchdyn-stranger", {name: "stranger_plugin"}, stranger_plugin=site.manifest())
     assert states(Registry())[name, "torchdyn-stranger"] is State.REFUSED
 
 
@@ -328,7 +318,7 @@ def test_asking_for_a_lazy_packages_hook_imports_nothing_of_it(site):
         def __dir__():
             return [*globals(), *__all__]
     """
-    source = HOOK.replace("b:C", "lazy_heavy:Heavy") + textwrap.dedent(lazy)
+    source = site.manifest("(Component('solver', 'a', 'lazy_heavy:Heavy'),)", above=lazy)
     site.install("torchdyn-lazy", {"lazy": "lazy_plugin"}, lazy_plugin=source, lazy_heavy="raise OSError('touched')")
     registry = Registry()
     assert "lazy.a" in registry.names("solver") and "lazy_heavy" not in sys.modules
@@ -353,7 +343,7 @@ def test_a_class_is_looked_up_once(site, monkeypatch):
 @pytest.mark.parametrize("stranger", ["aaa-stranger", "zzz-stranger"])
 def test_the_owner_of_a_name_is_to_blame_and_not_who_was_refused_it(site, stranger):
     site.install("torchdyn-sde", {"sde": "broken_sde"}, broken_sde="raise OSError('libsde.so')")
-    site.install(stranger, {"sde": "stranger_plugin"}, stranger_plugin=HOOK)
+    site.install(stranger, {"sde": "stranger_plugin"}, stranger_plugin=site.manifest())
     with pytest.raises(PluginError, match=r"torchdyn-sde 1\.2 failed to load .* libsde\.so") as caught:
         Registry().get("solver", "sde.srk")
     assert isinstance(caught.value.__cause__, OSError)

@@ -14,15 +14,7 @@ from torchdyn_core import Euler, PluginError, PluginWarning, discovery
 from torchdyn_core.discovery import Plugin, State, installed
 from torchdyn_core.registry import Registry
 
-MANIFEST = """
-from torchdyn_core.plugin import Component, hookimpl
-
-@hookimpl
-def torchdyn_components():
-    return {components}
-"""
-
-HOOK = MANIFEST.format(components="(Component('solver', 'a', 'b:C'),)")
+EULER = '(Component("solver", "a", "torchdyn_core:Euler"),)'
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +31,14 @@ def _nothing_else_is_installed(monkeypatch):
 def states(registry):
     return {(plugin.name, plugin.distribution): plugin.state for plugin in registry.report()}
 
+
+TWO = """
+from torchdyn_core.plugin import hookimpl
+
+@hookimpl(specname="torchdyn_components")
+def another():
+    return ()
+"""
 
 BROKEN = {
     "import error": ("from torchdyn_core import no_such_thing", "cannot import name", "Upgrade or uninstall"),
@@ -60,36 +60,28 @@ BROKEN = {
     "exit at import": ("import sys; sys.exit(3)", "SystemExit: 3", "Upgrade"),
     "missing dependency": ("import no_such_library.part", "no_such_library", "Install 'no_such_library'"),
     "syntax error": ("def (", "SyntaxError", "Upgrade"),
-    "misspelt hook": (
-        HOOK.replace("torchdyn_components", "torchdyn_component"),
-        "unknown hook 'torchdyn_component'",
-        "Upgrade",
-    ),
+    "misspelt hook": ({"hook": "torchdyn_component()"}, "unknown hook 'torchdyn_component'", "Upgrade"),
     "no hook": ("x = 1", "is @hookimpl missing?", "Upgrade"),
-    "undecorated hook": (HOOK.replace("@hookimpl", ""), "is @hookimpl missing?", "Upgrade"),
-    "hook with arguments": (HOOK.replace("components()", "components(x)"), "x", "Upgrade"),
-    "hook that raises": (MANIFEST.format(components="1 / 0"), "ZeroDivisionError", "Upgrade"),
-    "hook that panics": (MANIFEST.format(components="exec('raise BaseException(7)')"), "BaseException: 7", "Upgrade"),
-    "two hooks": (
-        HOOK
-        + HOOK.replace("@hookimpl", "@hookimpl(specname='torchdyn_components')").replace("def torchdyn_", "def my_"),
-        "it has 2 hooks torchdyn_components; wanted one",
-        "Upgrade",
-    ),
-    "hook that exits": (MANIFEST.format(components="exit(1)"), "SystemExit", "Upgrade"),
-    "rubbish": (MANIFEST.format(components="['solver']"), "wanted a tuple of Component", "Upgrade"),
-    "none": (MANIFEST.format(components="None"), "returned None; wanted a tuple of Component", "Upgrade"),
-    "nothing": (MANIFEST.format(components="()"), "no component", "Upgrade"),
-    "unknown kind": (MANIFEST.format(components="(Component('solvr', 'a', 'b:C'),)"), "did you mean 'solver'", "Upgr"),
-    "dotted name": (MANIFEST.format(components="(Component('solver', 'a.b', 'b:C'),)"), "name='a.b'", "Upgrade"),
-    "bad target": (MANIFEST.format(components="(Component('solver', 'a', 'b.C'),)"), "target='b.C'", "Upgrade"),
-    "twice": (MANIFEST.format(components="(Component('solver', 'a', 'b:C'),) * 2"), "2 components", "Upgrade"),
+    "undecorated hook": ({"mark": ""}, "is @hookimpl missing?", "Upgrade"),
+    "hook with arguments": ({"hook": "torchdyn_components(x)"}, "x", "Upgrade"),
+    "hook that raises": ({"components": "1 / 0"}, "ZeroDivisionError", "Upgrade"),
+    "hook that panics": ({"components": "exec('raise BaseException(7)')"}, "BaseException: 7", "Upgrade"),
+    "two hooks": ({"above": TWO}, "it has 2 hooks torchdyn_components; wanted one", "Upgrade"),
+    "hook that exits": ({"components": "exit(1)"}, "SystemExit", "Upgrade"),
+    "rubbish": ({"components": "['solver']"}, "wanted a tuple of Component", "Upgrade"),
+    "none": ({"components": "None"}, "returned None; wanted a tuple of Component", "Upgrade"),
+    "nothing": ({"components": "()"}, "no component", "Upgrade"),
+    "unknown kind": ({"components": "(Component('solvr', 'a', 'b:C'),)"}, "did you mean 'solver'", "Upgr"),
+    "dotted name": ({"components": "(Component('solver', 'a.b', 'b:C'),)"}, "name='a.b'", "Upgrade"),
+    "bad target": ({"components": "(Component('solver', 'a', 'b.C'),)"}, "target='b.C'", "Upgrade"),
+    "twice": ({"components": "(Component('solver', 'a', 'b:C'),) * 2"}, "2 components", "Upgrade"),
 }
 
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_plugin_that_breaks_breaks_alone(site, kind):
     source, cause, remedy = BROKEN[kind]
+    source = site.manifest(**source) if isinstance(source, dict) else source
     site.sound()
     site.install("torchdyn-broken", {"broken": "broken_plugin"}, broken_plugin=source)
     registry = Registry()
@@ -140,9 +132,7 @@ ODD_MODULES = {
 def test_a_component_whose_class_is_not_there_breaks_alone(site, kind):
     target, cause = TARGETS[kind]
     site.sound()
-    bad = MANIFEST.format(
-        components=f"(Component('solver', 'bad', {target!r}), Component('solver', 'good', 'sound_methods:Step'))"
-    )
+    bad = site.manifest(f"(Component('solver', 'bad', {target!r}), Component('solver', 'good', 'sound_methods:Step'))")
     site.install("torchdyn-half", {"half": "half_plugin"}, half_plugin=bad, **ODD_MODULES)
     registry = Registry()
     with pytest.raises(PluginError) as error:
@@ -176,16 +166,15 @@ def test_an_interrupt_is_no_broken_plugin(site):
     ],
 )
 def test_a_class_that_cannot_be_used_is_refused(site, methods, words):
-    source = MANIFEST.format(components="(Component('solver', 'a', 'odd_methods:C'),)")
+    source = site.manifest("(Component('solver', 'a', 'odd_methods:C'),)")
     site.install("torchdyn-odd", {"odd": "odd_plugin"}, odd_plugin=source, odd_methods=methods)
     with pytest.raises(PluginError, match=words):
         Registry().get("solver", "odd.a")
 
 
 def test_two_hooks_and_shared_manifests_are_spoken_of_in_a_sentence(site):
-    two = HOOK + "\n@hookimpl(specname='torchdyn_components')\ndef again():\n    return ()\n"
-    site.install("torchdyn-two", {"two": "two_plugin"}, two_plugin=two)
-    site.install("torchdyn-twin", {"one": "twin_plugin", "other": "twin_plugin"}, twin_plugin=HOOK)
+    site.install("torchdyn-two", {"two": "two_plugin"}, two_plugin=site.manifest(above=TWO))
+    site.install("torchdyn-twin", {"one": "twin_plugin", "other": "twin_plugin"}, twin_plugin=site.manifest())
     found = states(Registry())
     assert found["two", "torchdyn-two"] is State.FAILED
     assert found["one", "torchdyn-twin"] is found["other", "torchdyn-twin"] is State.LOADED
@@ -265,22 +254,18 @@ def test_metadata_that_cannot_be_read_at_all_are_passed_over(site, monkeypatch, 
 
 
 def test_a_plugin_without_metadata_is_reported(site):
-    site.install("torchdyn-bare", {"bare": "bare_plugin"}, bare_plugin=HOOK)
+    site.install("torchdyn-bare", {"bare": "bare_plugin"}, bare_plugin=site.manifest())
     (site.folder / "torchdyn_bare-1.2.dist-info" / "METADATA").unlink()
     assert {plugin.name: plugin.state for plugin in Registry().report()}["bare"] is not State.FOUND
 
 
 INTERRUPTED = """
-from torchdyn_core.plugin import Component, hookimpl
-
 calls = []
 
-@hookimpl
-def torchdyn_components():
+def called(error):
     calls.append(1)
     if len(calls) == 1:
-        raise {error}
-    return (Component("solver", "s", "torchdyn_core:Euler"),)
+        raise error
 """
 
 
@@ -297,14 +282,15 @@ def test_an_interrupt_leaves_nothing_behind(site, error):
         class Late(Euler):
             pass
     """
-    hook = INTERRUPTED.replace("torchdyn_core:Euler", "int_methods:Late")
-    sources = {"int_plugin": hook.format(error=error.__name__), "int_methods": late.format(error=error.__name__)}
+    late, inside = late.format(error=error.__name__), f"called({error.__name__})"
+    hook = site.manifest("(Component('solver', 'a', 'int_methods:Late'),)", above=INTERRUPTED, inside=inside)
+    sources = {"int_plugin": hook, "int_methods": late}
     site.install("torchdyn-int", {"int": "int_plugin"}, **sources)
     registry = Registry()
     for _ in range(2):
         with pytest.raises(error):
-            registry.get("solver", "int.s")  # at the hook, then at the class
-    assert registry.get("solver", "int.s").__name__ == "Late"
+            registry.get("solver", "int.a")  # at the hook, then at the class
+    assert registry.get("solver", "int.a").__name__ == "Late"
     assert states(registry)["int", "torchdyn-int"] is State.LOADED
 
 
@@ -321,7 +307,7 @@ builtins.torchdyn_asked = {question}
 def test_a_module_that_asks_the_registry_while_another_thread_loads_it(site, monkeypatch, question):
     """Whoever imports a module holds its lock in Python; if the registry had a lock too, both would wait for ever."""
     site.sound()
-    source = MEETING.format(question=f"builtins.torchdyn_{question}") + HOOK.replace("b:C", "torchdyn_core:Euler")
+    source = site.manifest(EULER, above=MEETING.format(question=f"builtins.torchdyn_{question}"))
     site.install("torchdyn-meet", {"meet": "meet_plugin"}, meet_plugin=source)
     registry, meeting = Registry(), threading.Event()
     monkeypatch.setattr(builtins, "torchdyn_registry", registry, raising=False)
@@ -348,10 +334,8 @@ def test_a_module_that_asks_the_registry_while_another_thread_loads_it(site, mon
 def test_a_manifest_that_asks_the_registry_finds_all_but_itself(site, monkeypatch):
     site.sound()
     asking = "import builtins\nbuiltins.torchdyn_found.append(builtins.torchdyn_registry.names('solver'))\n"
-    hook = HOOK.replace("    return", f"    {'; '.join(asking.splitlines())}\n    return").replace(
-        "b:C", "asks_plugin:C"
-    )
-    site.install("torchdyn-asks", {"asks": "asks_plugin"}, asks_plugin=asking + hook)
+    source = site.manifest(above=asking, inside="; ".join(asking.splitlines()))
+    site.install("torchdyn-asks", {"asks": "asks_plugin"}, asks_plugin=source)
     registry, found = Registry(), []
     monkeypatch.setattr(builtins, "torchdyn_registry", registry, raising=False)
     monkeypatch.setattr(builtins, "torchdyn_found", found, raising=False)
@@ -368,7 +352,7 @@ def test_a_package_that_asks_the_registry_while_a_user_imports_it(site, monkeypa
     ask = "import builtins\nbuiltins.torchdyn_found.append(builtins.torchdyn_registry.{})\n"
     get = "builtins.torchdyn_registry.get('solver', 'early.a')"
     own = f"try:\n    {get}\nexcept ImportError as error:\n    said = str(error)\n"
-    source = ask.format("names('solver')") + own + HOOK.replace("b:C", "torchdyn_core:Euler")
+    source = site.manifest(EULER, above=ask.format("names('solver')") + own)
     site.install("torchdyn-early", {"early": "early_plugin"}, early_plugin=source)
     registry, found = Registry(), []
     monkeypatch.setattr(builtins, "torchdyn_registry", registry, raising=False)
@@ -379,7 +363,7 @@ def test_a_package_that_asks_the_registry_while_a_user_imports_it(site, monkeypa
 
 
 def test_two_threads_that_load_one_plugin_get_one_result(site, monkeypatch):
-    source = HOOK.replace("    return", "    import builtins; builtins.torchdyn_barrier.wait(30)\n    return")
+    source = site.manifest(inside="import builtins; builtins.torchdyn_barrier.wait(30)")
     site.install("torchdyn-both", {"both": "both_plugin"}, both_plugin=source)
     monkeypatch.setattr(builtins, "torchdyn_barrier", threading.Barrier(2), raising=False)
     registry, got = Registry(), []
@@ -411,7 +395,8 @@ def test_two_threads_that_look_for_plugins_find_the_same_ones(site):
 
 def test_a_failure_does_not_undo_another_threads_success(site):
     """A second thread comes while the first one, for which the plugin failed, is about to write that down."""
-    site.install("torchdyn-slow", {"slow": "slow_plugin"}, slow_plugin=INTERRUPTED.format(error="OSError"))
+    slow = site.manifest(EULER, above=INTERRUPTED, inside="called(OSError)")
+    site.install("torchdyn-slow", {"slow": "slow_plugin"}, slow_plugin=slow)
     threads = []
 
     class Slow(Plugin):
@@ -427,5 +412,5 @@ def test_a_failure_does_not_undo_another_threads_success(site):
     registry.report()
     threads[0].join(30)
     (plugin,) = (plugin for plugin in registry.report() if plugin.name == "slow")
-    assert len(threads) == 1 and registry.get("solver", "slow.s") is Euler
+    assert len(threads) == 1 and registry.get("solver", "slow.a") is Euler
     assert (plugin.state, plugin.problem, plugin.cause) == (State.LOADED, "", None)

@@ -143,16 +143,7 @@ def solve(
     )  # fmt: skip
     method.check(source, state)
     backward.check(problem)
-    try:
-        trajectory = backward.run(problem, driver)
-    except RuntimeError as error:
-        if "vmap" not in str(error) or ".item()" not in str(error):
-            raise
-        raise IncompatibleError(
-            "something that the field uses is batched by torch.func.vmap, which cannot follow accept and reject "
-            "decisions; wanted solve(..., per_sample=True) on a batch of states"
-        ) from error
-    return _solution(problem, trajectory, (field, source), throw)
+    return _solution(problem, _run(problem, backward, driver), (field, source), throw)
 
 
 def configured_options(field: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,6 +243,19 @@ def _begun(field: Any, times: Tensor, y0: Tree, resume: Final | None, layout: An
                 f"{type(field).__name__}.begin returned {type(begun).__name__}; wanted a field: self.replace(...)"
             )
     return begin_layers(begun) if isinstance(begun, nn.Module) else begun
+
+
+def _run(problem: Problem, adjoint: Adjoint, driver: Driver) -> Trajectory:
+    """Step through a problem, and tell autograd how to come back."""
+    try:
+        return adjoint.run(problem, driver)
+    except RuntimeError as error:
+        if "vmap" not in str(error) or ".item()" not in str(error):
+            raise
+        raise IncompatibleError(
+            "something that the field uses is batched by torch.func.vmap, which cannot follow accept and reject "
+            "decisions; wanted solve(..., per_sample=True) on a batch of states"
+        ) from error
 
 
 def _solution(problem: Problem, trajectory: Trajectory, fields: tuple[object, object], throw: bool) -> Solution:

@@ -60,6 +60,8 @@ def runs_apart(field: Any, y0: Any, ts: Any, options: Mapping[str, Any]) -> bool
         reason = "y0 is where another solve stopped; wanted y0.y"
     if not torch.compiler.is_exporting():
         return bool(reason) or _has_means_of_its_own(options)
+    if not reason and options["compile"] == "require":
+        reason = "compile='require' has a loop of its own; wanted compile=False, or True, which is left aside"
     if reason:
         raise IncompatibleError(f"torch.export unrolls solves whose steps are known in advance, but {reason}")
     return False

@@ -147,6 +147,7 @@ class _Replay:
         times = TimeGradients(self.session, taken) if problem.ts.requires_grad else None
         step = sum(chunk.rows for chunk in taken)
         report = sum(len(chunk.reading.report) for chunk in taken if chunk.reading is not None)
+        before = self.chunks.recomputed
         for chunk in self.chunks.backwards():
             step -= chunk.rows
             nodes, rows = Nodes(chunk), slice(step, step + chunk.rows)
@@ -161,6 +162,7 @@ class _Replay:
             y_bar, carry_bar, time_bars = self._undo(chunk, nodes, bars, sums, environment, times is not None)
             if times is not None:
                 times.add_steps(step, time_bars)
+        self._count(self.chunks.recomputed - before)
         fresh = problem.resume is None or problem.resume.control is None
         if fresh and carry_bar:
             y_bar = self._through_first_carry(y_bar, carry_bar, sums, environment)
@@ -172,7 +174,7 @@ class _Replay:
         environment: list[Tensor], timed: bool,
     ) -> tuple[list[Tensor], list[Tensor], Tensor]:  # fmt: skip
         """Cotangents of a chunk's first state and carry, and of its steps' times."""
-        session, engine, buffers = self.session, self.session.engine, chunk.buffers
+        session, buffers = self.session, chunk.buffers
         y_bar, carry_bar, integral_bar = bars
         node_y, node_dense = nodes.y, nodes.dense
         wanted = Wanted(tuple(self.places), timed, bool(node_y), bool(node_dense), bool(integral_bar))
@@ -191,11 +193,15 @@ class _Replay:
                 raise
             raise _Eagerly(str(error)) from error
         session.entries += 1
-        self.stats.replayed += chunk.rows
-        self.stats.backward_evaluations += chunk.rows * engine.costs.replay
+        self._count(chunk.rows)
         sums.mark(undo.reached)
         time_bars = time_bars[: chunk.rows]
         return y_bar, carry_bar, time_bars if nodes.times is None else time_bars + nodes.times
+
+    def _count(self, replayed: int) -> None:
+        """Steps were taken again."""
+        self.stats.replayed += replayed
+        self.stats.backward_evaluations += replayed * self.session.engine.costs.replay
 
     def _loop(self, wanted: Wanted, rows: int) -> Backward:
         """The backward loop."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchdyn_core.compiled.buffers import Counters, Plan
 from torchdyn_core.compiled.engine import Engine
+from torchdyn_core.compiled.pace import Pace
 from torchdyn_core.compiled.places import Splitter, pick, pick_indices
 from torchdyn_core.compiled.while_loop import loop
 
@@ -24,10 +25,13 @@ class Forward:
 
     It goes on until all samples are there, a buffer is full, the limit is reached, a sample is wild or stuck, or a
     step ended at a jump behind which the cache has to be made anew.
+
+    Attributes:
+        pace: How long its steps take.
     """
 
     def __init__(self, engine: Engine, plan: Plan, capacity: int) -> None:
-        self._engine, self._plan = engine, plan
+        self._engine, self._plan, self.pace = engine, plan, Pace()
         counts = (len(_FIELDS), len(engine.integral), engine.width)
         self._parts, self._carried = Splitter(*counts), sum(counts)
         with engine.shadows.mode, torch.no_grad():

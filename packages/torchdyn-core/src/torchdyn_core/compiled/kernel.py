@@ -172,7 +172,7 @@ class Kernel:
         assert all(expression.free_symbols <= places.keys() for expression in places)
         with torch.no_grad(), shadows.mode:
             taken: list[Any] = [*self._sizes_of(inputs), *to_reals(inputs), *map(shadows.constant, literals)]
-            graph, own = traced(lambda *all: self._on_reals(function, all[len(self._sizes) :]), taken)
+            graph, own = traced(lambda *tensors: self._on_reals(function, tensors[len(self._sizes) :]), taken)
         for node in graph.graph.find_nodes(op="placeholder"):
             # torch would take a graph with values for an exported one, and leave sizes aside
             node.meta.pop("val", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -159,6 +160,7 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
     reports = Reports(problem, engine)
     outlast = problem.dense or problem.record_steps
     plan = Plan(take is not None or outlast or bool(reports), problem.dense or bool(reports))
+    work = sum(leaf.numel() for leaf in leaves(problem.y0)) if engine.moves else 1  # one of its own for each loop
     with torch.no_grad(), Progress(problem) as progress:
         cursor = _begun(session, list(engine.begin(*outer)))
         counters = engine.counters(cursor[engine.place.t])
@@ -167,10 +169,13 @@ def run(session: Session, take: Callable[[Chunk], None] | None = None) -> Run:
         tried, going = 0, bool(cursor[engine.place.active].any())
         while going and tried < problem.max_steps:
             buffers = engine.buffers(cursor, engine.dense_of(values) if plan.dense else [], plan, rows)
-            limit = torch.tensor(problem.max_steps if not problem.progress else min(tried + 64, problem.max_steps))
-            counters, integral, cursor = engine.forward(plan, rows)(counters, integral, cursor, limit, buffers, outer)
+            loop, before = engine.forward(plan, rows), tried
+            limit = torch.tensor(min(tried + loop.pace.steps(work), problem.max_steps))
+            start = time.perf_counter()
+            counters, integral, cursor = loop(counters, integral, cursor, limit, buffers, outer)
             session.entries += 1
             tried, count = int(counters.tried), int(counters.rows)
+            loop.pace.took(time.perf_counter() - start, steps=tried - before, work=work)
             if plan.states and count:
                 chunk = _chunk(session, result, count, engine.arranged(buffers), cursor)
                 if outlast:
@@ -234,7 +239,8 @@ def _begun(session: Session, cursor: list[Tensor]) -> list[Tensor]:
 def _chunk(session: Session, result: Run, count: int, buffers: Buffers, cursor: list[Tensor]) -> Chunk:
     """The steps of one entry; reads the reports off them."""
     engine, problem = session.engine, session.problem
-    end, carry = pick(cursor, engine.place.y), pick(cursor, engine.place.state.carry)
+    # apart from the cursor's own, which autograd leads back to whoever keeps the chunks: a cycle, freed late
+    end, carry = ([leaf.detach() for leaf in pick(cursor, part)] for part in (engine.place.y, engine.place.state.carry))
     used = Buffers(buffers.times[:count], *([part[:count] for part in parts] for parts in buffers[1:]))
     reading = None
     if result.reports:

@@ -23,10 +23,12 @@ class Chunks(ABC):
 
     Attributes:
         taken: All chunks; without states where those are not kept.
+        recomputed: Steps taken again so far, since the states behind them were not kept.
     """
 
     def __init__(self) -> None:
         self.taken: list[Chunk] = []
+        self.recomputed = 0
 
     @abstractmethod
     def take(self, chunk: Chunk) -> None:
@@ -71,13 +73,14 @@ class Bounded(Chunks):
 
     def take(self, chunk: Chunk) -> None:
         used = chunk.used
+        times = Buffers(used.times.clone(), [], [], [])
+        bare = chunk._replace(buffers=times, used=times, end=[], carry=[])
         for index in range(chunk.rows):
-            step: Any = (used.times[index].clone(), _part(chunk, index))
+            step: Any = (times.times[index], _part(bare, index))
             self._tape.push(
                 step, [leaf[index].clone() for leaf in used.y], [leaf[index].clone() for leaf in used.carry]
             )
-        bare = Buffers(used.times.clone(), [], [], [])
-        self.taken.append(chunk._replace(buffers=bare, used=bare, end=[], carry=[]))
+        self.taken.append(bare)
         self._end, self._carry = chunk.end, chunk.carry
 
     def backwards(self) -> Iterator[Chunk]:
@@ -95,6 +98,7 @@ class Bounded(Chunks):
         session, engine = self._session, self._session.engine
         environment = [t.detach() for t in session.environment]
         t0, t1 = (t.clone() for t in step[0].unbind(0))
+        self.recomputed += 1
         out = list(engine.again(*session.inputs, t0, t1, *y, *carry, *environment))
         return out[: len(y)], out[len(y) :]
 

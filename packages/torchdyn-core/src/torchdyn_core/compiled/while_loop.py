@@ -13,11 +13,12 @@ from torch._higher_order_ops.while_loop import while_loop_op
 from torchdyn_core.compiled import vectors
 from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.kernel import OPTIONS, Kernel, Shadows, traced
+from torchdyn_core.compiled.packing import Packing
 from torchdyn_core.compiled.places import Splitter
 from torchdyn_core.compiled.reals import from_reals, to_reals
 from torchdyn_core.compiled.trust import Differs, Miscompiled, agree
 
-__all__ = ["Loop", "Packing", "loop"]
+__all__ = ["Loop", "loop"]
 
 COLUMNS = {"cpp.enable_tiling_heuristics": False}
 """For loops over columns: these stand apart in memory, where torch's heuristics would give vector instructions up."""
@@ -137,56 +138,6 @@ def loop(
 
     return Loop(run, shadows, [*carried, *others], literals, options, step, len(carried),
                 [len(carried) + index for index in written])  # fmt: skip
-
-
-class Packing:
-    """Numbers of one dtype as one tensor, flags among whole numbers; what has axes stays by itself.
-
-    Arguments:
-        tensors: Shadows of what is packed.
-        apart: Positions of those that are never packed.
-
-    Example:
-        >>> import torch
-        >>> packing = Packing([torch.tensor(1), torch.ones(2), torch.tensor(3)])
-        >>> [part.tolist() for part in packing.pack([torch.tensor(4), torch.ones(2), torch.tensor(5)])]
-        [[4, 5], [1.0, 1.0]]
-        >>> [part.tolist() for part in packing.unpack([torch.tensor([6, 7]), torch.ones(2)])]
-        [6, [1.0, 1.0], 7]
-    """
-
-    def __init__(self, tensors: Sequence[Tensor], apart: Sequence[int] = ()) -> None:
-        alike: dict[torch.dtype, list[int]] = {}
-        for index, tensor in enumerate(tensors):
-            if not tensor.dim() and index not in apart:
-                alike.setdefault(torch.int64 if tensor.dtype == torch.bool else tensor.dtype, []).append(index)
-        self._groups = [group for group in alike.values() if len(group) > 1]
-        self._flags = {index for index, tensor in enumerate(tensors) if tensor.dtype == torch.bool}
-        together = {index for group in self._groups for index in group}
-        self._alone = [index for index in range(len(tensors)) if index not in together]
-
-    def __len__(self) -> int:
-        return len(self._groups) + len(self._alone)
-
-    def place(self, index: int) -> int:
-        """Where a tensor that is not packed comes to stand."""
-        return len(self._groups) + self._alone.index(index)
-
-    def pack(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Fewer tensors."""
-        groups = [
-            torch.stack([tensors[i].to(torch.int64) if i in self._flags else tensors[i] for i in group])
-            for group in self._groups
-        ]
-        return [*groups, *(tensors[index] for index in self._alone)]
-
-    def unpack(self, packed: Sequence[Tensor]) -> list[Tensor]:
-        """Inverse of `pack`."""
-        found = dict(zip(self._alone, packed[len(self._groups) :], strict=True))
-        for group, tensor in zip(self._groups, packed, strict=False):
-            for index, number in zip(group, tensor.unbind(0), strict=True):
-                found[index] = number != 0 if index in self._flags else number
-        return [found[index] for index in range(len(found))]
 
 
 def _small(tensors: Iterable[Tensor]) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-__all__ = ["RULES", "WRITES", "Pair", "stacked", "view_as_complex"]
+__all__ = ["CALLED", "RULES", "WRITES", "Pair", "stacked", "view_as_complex"]
 
 aten = torch.ops.aten
 
@@ -147,11 +147,14 @@ def _pow(dtype: Any, base: Any, exponent: Any) -> Any:
     if isinstance(exponent, (int, float)) and int(exponent) == exponent and abs(exponent) <= 8:
         if exponent == 0:
             return Pair(torch.ones_like(base.re), torch.zeros_like(base.im))
-        power = Pair(*_whole(base, dtype))
+        power = _mul(dtype, base, 1.0)
         for digit in bin(abs(int(exponent)))[3:]:  # by squaring
             power = _mul(dtype, power, power)
             power = _mul(dtype, power, base) if digit == "1" else power
         return power if exponent > 0 else _div(dtype, 1.0, power)
+    if isinstance(base, Pair) and not isinstance(exponent, (Pair, complex)):
+        size, angle = torch.hypot(base.re, base.im) ** exponent, torch.atan2(base.im, base.re) * exponent
+        return Pair(size * angle.cos(), size * angle.sin())
     log = cmath.log(base) if isinstance(base, (int, float, complex)) else _log(dtype, base)
     return _exp(dtype, _mul(dtype, log, exponent))
 
@@ -190,6 +193,14 @@ def _sgn(dtype: Any, z: Any) -> Pair:
 def _conj(dtype: Any, z: Any) -> Pair:
     re, im = _whole(z, dtype)
     return Pair(re, -im)
+
+
+def _abs(z: Pair) -> Tensor:
+    return torch.hypot(z.re, z.im)
+
+
+def _addcmul(dtype: Any, added: Any, a: Any, b: Any, *, value: Any = 1) -> Any:
+    return _plus(dtype, added, _mul(dtype, a, b), value)
 
 
 def _sigmoid(dtype: Any, z: Pair) -> Any:
@@ -281,40 +292,45 @@ _ALIKE = (
     "split_with_sizes", "clone", "detach", "alias", "flip", "roll", "index_select", "index", "gather", "diagonal",
     "repeat", "sum", "mean", "cumsum", "neg", "select_backward", "slice_backward", "index_put", "index_add",
     "scatter_add", "select_scatter", "slice_scatter", "tril", "triu", "zeros_like", "new_zeros", "empty_like", "copy",
+    "constant_pad_nd", "diagonal_backward",
 )  # fmt: skip
 
 RULES: dict[Any, Rule] = {getattr(aten, name): _apart(getattr(aten, name)) for name in _ALIKE} | {
-    aten.view: _apart(torch.reshape), aten._unsafe_view: _apart(torch.reshape), aten.reshape: _apart(torch.reshape),
+    aten.view: _apart(torch.reshape), aten._unsafe_view: _apart(torch.reshape),
     operator.getitem: lambda _, items, index: items[index],
     aten.sym_size: lambda _, z, axis: z.re.size(axis),
     aten.stack: _joined(torch.stack), aten.cat: _joined(torch.cat),
     aten.add: _plus, aten.sub: _minus, aten.rsub: lambda dtype, a, b, alpha=1: _minus(dtype, b, a, alpha),
     aten.mul: _mul, aten.mm: _product(torch.mm), aten.bmm: _product(torch.bmm), aten.mv: _product(torch.mv),
-    aten.dot: _product(torch.dot), aten.addmm: _with_added(torch.mm), aten.baddbmm: _with_added(torch.bmm),
+    aten.dot: _product(torch.dot), aten.vdot: lambda dtype, a, b: _product(torch.dot)(dtype, _conj(dtype, a), b),
+    aten.addmm: _with_added(torch.mm), aten.baddbmm: _with_added(torch.bmm),
     aten.div: _div, aten.reciprocal: lambda dtype, z: _div(dtype, 1.0, z), aten.pow: _pow,
-    aten.exp: _exp, aten.log: _log, aten.sqrt: _sqrt, aten.tanh: _tanh, aten.sigmoid: _sigmoid,
+    aten.exp: _exp, aten.log: _log, aten.sqrt: _sqrt,
+    aten.rsqrt: lambda dtype, z: _div(dtype, 1.0, _sqrt(dtype, z)),
+    aten.addcmul: _addcmul, aten.tanh: _tanh, aten.sigmoid: _sigmoid,
     aten.tanh_backward: _tanh_backward, aten.sigmoid_backward: _sigmoid_backward,
     aten.sin: _trigonometric(lambda x, y: x.sin() * y.cosh(), lambda x, y: x.cos() * y.sinh()),
     aten.cos: _trigonometric(lambda x, y: x.cos() * y.cosh(), lambda x, y: -x.sin() * y.sinh()),
     aten.sinh: _trigonometric(lambda x, y: x.sinh() * y.cos(), lambda x, y: x.cosh() * y.sin()),
     aten.cosh: _trigonometric(lambda x, y: x.cosh() * y.cos(), lambda x, y: x.sinh() * y.sin()),
-    aten.abs: lambda _, z: torch.hypot(z.re, z.im), aten.angle: lambda _, z: torch.atan2(z.im, z.re),
-    aten.sgn: _sgn, aten._conj: _conj, aten._conj_physical: _conj, aten.resolve_conj: lambda _, z: z,
-    aten.resolve_neg: lambda _, z: z,
+    aten.abs: lambda _, z: _abs(z), aten.angle: lambda _, z: torch.atan2(z.im, z.re),
+    aten.linalg_vector_norm: lambda _, z, *args, **kwargs: aten.linalg_vector_norm(_abs(z), *args, **kwargs),
+    aten.sgn: _sgn, aten._conj: _conj, aten._conj_physical: lambda _, z: Pair(z.re.clone(), -z.im),
     aten.where: _where, aten.masked_fill: _masked_fill,
     aten.eq: _compared(operator.eq, torch.logical_and), aten.ne: _compared(operator.ne, torch.logical_or),
-    aten.isfinite: lambda _, z: torch.isfinite(z.re) & torch.isfinite(z.im),
     aten.isnan: lambda _, z: torch.isnan(z.re) | torch.isnan(z.im),
     aten.full: _filled(torch.full), aten.full_like: _filled(torch.full_like),
     aten.scalar_tensor: _filled(torch.scalar_tensor),
     aten.zeros: _made(torch.zeros), aten.ones: _made(torch.ones), aten.ones_like: _made(torch.ones_like),
     aten.eye: _made(torch.eye), aten.empty: _made(torch.empty),
-    aten._to_copy: _to_copy, aten.complex: lambda _, re, im: Pair(re, im),
+    aten._to_copy: _to_copy, aten.complex: lambda _, re, im: Pair(re.clone(), im.clone()),
     aten.polar: lambda _, size, angle: Pair(size * angle.cos(), size * angle.sin()),
     aten.view_as_complex: lambda _, x: view_as_complex(x), aten.view_as_real: lambda _, z: stacked(z),
-    aten.real: lambda _, z: z.re, aten.imag: lambda _, z: z.im,
 }  # fmt: skip
 """What becomes of an operator."""
+
+CALLED = {aten._fft_c2c, aten._fft_r2c, aten._fft_c2r}
+"""Operators that are called on complex tensors, which a loop takes if nothing else in it does so."""
 
 WRITES: dict[Any, Callable[..., Pair]] = {aten.index_copy_: _index_copy, aten.add_: _add}
 """How loops write to buffers and sums, which are views of real tensors."""

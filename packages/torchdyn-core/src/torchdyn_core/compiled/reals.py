@@ -15,7 +15,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree
 
-from torchdyn_core.compiled.pairs import RULES, WRITES, Pair, stacked, view_as_complex
+from torchdyn_core.compiled.pairs import CALLED, RULES, WRITES, Pair, stacked, view_as_complex
 from torchdyn_core.errors import IncompatibleError
 from torchdyn_core.field import real_dtype
 
@@ -38,15 +38,13 @@ def from_reals(tensors: Sequence[Tensor], complexes: Sequence[bool]) -> list[Ten
 def in_reals(graph: fx.GraphModule, table: Mapping[Any, Callable[..., Any]]) -> fx.GraphModule:
     """The same function with pairs of real tensors in place of complex ones.
 
-    An operator without a rule is called on complex tensors, as the compiler would have it.
-
     Arguments:
         graph: As `make_fx` traced it, with fake tensors. What it takes and gives is real: complex numbers begin in it
             by `view_as_complex` and end by `view_as_real`.
         table: What operators are replaced by.
 
     Raises:
-        IncompatibleError: If a part of a complex tensor is written to in place.
+        IncompatibleError: If there is no rule for an operator, or a part of a complex tensor is written to in place.
     """
     nodes = list(graph.graph.nodes)
     if not any(_is_complex(node) for node in nodes):
@@ -66,13 +64,14 @@ class _Rewriting(fx.Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         packet = getattr(n.target, "overloadpacket", n.target)
         if _mutates(n) and any(map(_is_complex, written := _written(n))):
-            if packet in WRITES and args[0].memory is not None:
+            views = [node for node in written if _is_view(node) and node < n]
+            mine = isinstance(args[0], Pair) and args[0].memory is not None
+            if mine and packet in WRITES and all(view.target is aten.view_as_complex.default for view in views):
                 return WRITES[packet](*args)
-            if any(map(_is_view, written)):
+            if views:  # parts are copies as often as not, and would not show what is written
                 raise IncompatibleError(f"complex numbers: the field writes to a part of a tensor ({n.target})")
-            packet = getattr(aten, str(packet).removeprefix("aten.").removesuffix("_"), None)
-            value = self._value(n, packet, args, kwargs)
-            self.env.update(dict.fromkeys(written, value))  # nothing else shows what was written to
+            value = self._value(n, getattr(aten, packet.__name__.removesuffix("_"), packet), args, kwargs)
+            self.env.update({node: value for node in written if node < n})  # nothing else shows what was written to
             return value
         if _is_complex(n) or any(isinstance(leaf, Pair) for leaf in _pytree.tree_leaves((args, kwargs))):
             return self._value(n, packet, args, kwargs)
@@ -83,7 +82,7 @@ class _Rewriting(fx.Interpreter):
         if rule is not None:
             out = _pytree.tree_leaves(n.meta.get("val"))[0]
             return rule(real_dtype(out) if isinstance(out, Tensor) else None, *args, **kwargs)
-        if _mutates(n) or packet is aten.as_strided:  # which depends on how parts lie in memory
+        if packet not in CALLED:
             raise IncompatibleError(f"complex numbers: compiled solves have no rule for the operator {n.target}")
         args, kwargs = _pytree.tree_map(_complex, (args, kwargs))
         return _pytree.tree_map(_paired, n.target(*args, **kwargs))  # type: ignore[operator]

@@ -70,7 +70,8 @@ class _Rewriting(fx.Interpreter):
                 return WRITES[packet](*args)
             if views:  # parts are copies as often as not, and would not show what is written
                 raise IncompatibleError(f"complex numbers: the field writes to a part of a tensor ({n.target})")
-            value = self._value(n, getattr(aten, packet.__name__.removesuffix("_"), packet), args, kwargs)
+            pure = getattr(aten, str(packet).removeprefix("aten.").removesuffix("_"), packet)
+            value = self._value(n, pure, args, kwargs)
             self.env.update({node: value for node in written if node < n})  # nothing else shows what was written to
             return value
         if _is_complex(n) or any(isinstance(leaf, Pair) for leaf in _pytree.tree_leaves((args, kwargs))):

@@ -10,7 +10,8 @@ from torch import nn
 from torchdyn_core import PID, DormandPrince5, autonomous, solve
 from torchdyn_core.compiled import elementary, reason
 from torchdyn_core.compiled.driver import entries
-from torchdyn_core.compiled.while_loop import Loop, Miscompiled
+from torchdyn_core.compiled.trust import Miscompiled
+from torchdyn_core.compiled.while_loop import Loop
 from torchdyn_core.errors import FallbackWarning, IncompatibleError
 
 compiles = pytest.mark.skipif(

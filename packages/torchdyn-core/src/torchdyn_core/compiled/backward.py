@@ -60,7 +60,7 @@ class Backward:
         """Cotangents of the first state and of the first carry.
 
         Raises:
-            Miscompiled: If the loop computes something else than its steps do, which is seen when it is first run.
+            Differs: If the loop computes something else than its steps do, which is seen when it is first run.
         """
         tensors = [leaf for part in parts for leaf in part]
         if not self._kernel.trusted:

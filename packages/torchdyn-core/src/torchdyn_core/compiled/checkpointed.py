@@ -17,7 +17,7 @@ from torchdyn_core.compiled.reason import distrust, explained
 from torchdyn_core.compiled.run import Chunk, Run, Session, run, trajectory
 from torchdyn_core.compiled.second import differentiable
 from torchdyn_core.compiled.tape import Bounded, Kept, chunks_for
-from torchdyn_core.compiled.while_loop import Miscompiled
+from torchdyn_core.compiled.trust import Differs, Miscompiled
 from torchdyn_core.errors import GradientError, IncompatibleError, warn_once
 from torchdyn_core.loop.problem import Outputs, Trajectory
 from torchdyn_core.loop.transition import saved
@@ -186,8 +186,9 @@ class _Replay:
                 [buffers.times], buffers.y, buffers.carry, node_y, node_dense, integral_bar, session.inputs,
                 environment,
             )  # fmt: skip
-        except Miscompiled as error:
-            distrust(error)
+        except Differs as error:
+            if isinstance(error, Miscompiled):
+                distrust(error)
             if session.require:
                 raise
             raise _Eagerly(str(error)) from error

@@ -13,7 +13,7 @@ from torchdyn_core.compiled.body import Task
 from torchdyn_core.compiled.capture import configuration, refuse, refused
 from torchdyn_core.compiled.reason import distrust, distrusted, explained
 from torchdyn_core.compiled.tape import rows_for
-from torchdyn_core.compiled.while_loop import Miscompiled
+from torchdyn_core.compiled.trust import Differs, Miscompiled
 from torchdyn_core.errors import GradientError, IncompatibleError, ShapeError, TorchdynError, warn_once
 from torchdyn_core.leaves import unknown
 from torchdyn_core.loop.driver import Driver, Eager
@@ -93,7 +93,7 @@ class Compiled(Driver):
             if self._require:
                 raise IncompatibleError(f"compile='require': {reason}") from error
             warn_once(f"compile=True runs eagerly: {reason}")
-            if found is not None and not isinstance(error, TorchdynError):
+            if found is not None and (isinstance(error, Differs) or not isinstance(error, TorchdynError)):
                 refuse(*found)
             return None
         _count.entries = entries() + session.entries

@@ -57,7 +57,7 @@ class Forward:
             outer: The solve's own inputs and the environment.
 
         Raises:
-            Miscompiled: If the loop computes something else than its steps do, which is seen when it is first run.
+            Differs: If the loop computes something else than its steps do, which is seen when it is first run.
         """
         before = int(counters.tried)
         # a loop for sizes that move serves all of them, which is why its pace is one for so much work

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, fx
 from torch._dynamo.source import ConstantSource
 from torch._inductor.compile_fx import compile_fx
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from torchdyn_core.compiled import elementary, products
+from torchdyn_core.compiled.reals import from_reals, in_reals, to_reals
+from torchdyn_core.compiled.trust import Differs, agree
 from torchdyn_core.errors import IncompatibleError
 
 __all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
@@ -91,13 +93,14 @@ def traced(
     """A function as a graph of aten operators, and the literals that the graph takes behind its inputs.
 
     Arguments:
-        function: Of tensors.
+        function: Of real tensors; complex ones are views of them, and their parts in the graph.
         inputs: Shadows of them.
         more: What operators are replaced by, beside those that are replaced in every kernel.
     """
     table = elementary.DECOMPOSITIONS | products.DECOMPOSITIONS | dict(more or {})
     graph: fx.GraphModule = make_fx(function, decomposition_table=table)(*inputs)
-    return graph, _lifted(graph)
+    literals = _lifted(graph)
+    return in_reals(graph, table), literals
 
 
 def _lifted(graph: fx.GraphModule) -> list[Tensor]:
@@ -116,10 +119,16 @@ def _lifted(graph: fx.GraphModule) -> list[Tensor]:
             key = value.dtype, value.shape, str(value.tolist())
             if key not in found:
                 with graph.graph.inserting_before(behind):
-                    found[key] = value, graph.graph.placeholder(f"literal_{len(found)}")
-                found[key][1].meta["val"] = copy.meta["val"]
+                    made = graph.graph.placeholder(f"literal_{len(found)}")
+                (made.meta["val"],) = to_reals([copy.meta["val"]])
+                with unset_fake_temporarily():
+                    found[key] = to_reals([value])[0], made
             with graph.graph.inserting_before(copy):
-                mine = graph.graph.call_function(aten.clone.default, (found[key][1],))  # the field may write to it
+                mine = found[key][1]
+                if value.is_complex():
+                    mine = graph.graph.call_function(aten.view_as_complex.default, (mine,))
+                    mine.meta["val"] = copy.meta["val"]
+                mine = graph.graph.call_function(aten.clone.default, (mine,))  # the field may write to it
             mine.meta["val"] = copy.meta["val"]
             copy.replace_all_uses_with(mine)
             graph.graph.erase_node(copy)
@@ -129,7 +138,7 @@ def _lifted(graph: fx.GraphModule) -> list[Tensor]:
 
 
 class Kernel:
-    """A function of tensors, compiled.
+    """A function of tensors, compiled: of real ones, as which it shows complex ones.
 
     Arguments:
         function: Takes and returns tensors; traced once.
@@ -137,12 +146,22 @@ class Kernel:
         inputs: Fake tensors, each of its own.
         literals: What the function takes behind its inputs, the same at every call.
         options: Of the compiler.
+        given: Which results are complex, where the function itself has real tensors in their place, and in place of
+            inputs; None where it has not.
+
+    Attributes:
+        complex: Whether there are complex numbers among inputs and results. The rules by which they become real ones
+            are ours, so that results are compared once with those of the function itself.
     """
+
+    complex = False
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], shadows: Shadows, inputs: list[Tensor],
-        literals: Sequence[Tensor] = (), options: dict[str, Any] = OPTIONS,
+        literals: Sequence[Tensor] = (), options: dict[str, Any] = OPTIONS, given: list[bool] | None = None,
     ) -> None:  # fmt: skip
+        self._taken, self._given = [tensor.is_complex() for tensor in inputs], given or []
+        self._original = function if given is None else None
         places: dict[Any, tuple[int, int]] = {}
         for index, tensor in enumerate(inputs):
             for axis, size in enumerate(tensor.shape):
@@ -151,19 +170,41 @@ class Kernel:
         # sizes that are symbols are inputs too: torch's cache on disk keeps what a kernel assumes of its inputs alone
         self._sizes = [place for expression, place in places.items() if expression.is_Symbol]
         assert all(expression.free_symbols <= places.keys() for expression in places)
-        given: list[Any] = [*self._sizes_of(inputs), *inputs, *map(shadows.constant, literals)]
         with torch.no_grad(), shadows.mode:
-            graph, own = traced(lambda *tensors: function(*tensors[len(self._sizes) :]), given)
+            taken: list[Any] = [*self._sizes_of(inputs), *to_reals(inputs), *map(shadows.constant, literals)]
+            graph, own = traced(lambda *tensors: self._on_reals(function, tensors[len(self._sizes) :]), taken)
         for node in graph.graph.find_nodes(op="placeholder"):
             # torch would take a graph with values for an exported one, and leave sizes aside
             node.meta.pop("val", None)
+        self.complex = any(self._taken) or any(self._given)
         self._literals = (*literals, *own)
-        self._call: Any = compile_fx(graph, [*given, *map(shadows.constant, own)], config_patches=options)
+        self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
+
+    def _on_reals(self, function: Callable[..., Sequence[Tensor]], reals: Sequence[Tensor]) -> Sequence[Tensor]:
+        if self._original is None:
+            return function(*reals)
+        found = function(*from_reals(reals, self._taken))
+        self._given = [tensor.is_complex() for tensor in found]
+        return to_reals(found)
 
     def _sizes_of(self, inputs: Sequence[Tensor]) -> list[int]:
         return [inputs[index].shape[axis] for index, axis in self._sizes]
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """Run it; no graph is recorded."""
-        result: Sequence[Tensor] = self._call(*self._sizes_of(inputs), *inputs, *self._literals)
-        return result
+        """Run it; no graph is recorded.
+
+        Raises:
+            Differs: If complex results are not those of the function, which is seen when it is first run.
+        """
+        sizes = self._sizes_of(inputs)
+        if not self.complex:
+            result: Sequence[Tensor] = self._call(*sizes, *inputs, *self._literals)
+            return result
+        found = from_reals(self._call(*sizes, *to_reals(inputs), *self._literals), self._given)
+        if self._original is not None:
+            with torch.no_grad():
+                pairs = zip(found, self._original(*inputs), strict=True)
+            if not agree([(a, b) for a, b in pairs if a.is_complex()]):
+                raise Differs("complex numbers: what is compiled has other results than its operators have")
+            self._original = None
+        return found

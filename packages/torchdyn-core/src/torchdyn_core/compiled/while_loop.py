@@ -15,9 +15,10 @@ from torchdyn_core.compiled.columns import in_columns
 from torchdyn_core.compiled.kernel import OPTIONS, Kernel, Shadows, traced
 from torchdyn_core.compiled.packing import Packing
 from torchdyn_core.compiled.places import Splitter
-from torchdyn_core.errors import IncompatibleError
+from torchdyn_core.compiled.reals import from_reals, to_reals
+from torchdyn_core.compiled.trust import Differs, Miscompiled, agree
 
-__all__ = ["Loop", "Miscompiled", "loop"]
+__all__ = ["Loop", "loop"]
 
 COLUMNS = {"cpp.enable_tiling_heuristics": False}
 """For loops over columns: these stand apart in memory, where torch's heuristics would give vector instructions up."""
@@ -36,7 +37,8 @@ class Loop(Kernel):
     step, run by torch operator by operator, before its results are believed.
 
     Arguments:
-        function, shadows, inputs, literals, options: As of a kernel.
+        function: The loop, of real tensors.
+        shadows, inputs, literals, options: As of a kernel.
         step: One round of the loop, on tensors of any kind.
         carried: How many of the inputs are carried.
         written: Which of the inputs it writes to.
@@ -47,7 +49,8 @@ class Loop(Kernel):
         literals: Sequence[Tensor], options: dict[str, Any], step: Callable[..., Sequence[Tensor]], carried: int,
         written: Sequence[int],
     ) -> None:  # fmt: skip
-        super().__init__(function, shadows, inputs, literals, options)
+        given = [tensor.is_complex() for tensor in inputs[:carried]]
+        super().__init__(function, shadows, inputs, literals, options, given)
         self._step, self._carried, self._written = step, carried, written
         self.trusted = False
 
@@ -67,7 +70,7 @@ class Loop(Kernel):
             What the loop gave.
 
         Raises:
-            Miscompiled: If they differ by more.
+            Differs: If they differ by more; `Miscompiled` where that is the compiler's doing.
         """
         mine, theirs = (
             [torch.zeros_like(t) if i in self._written else t for i, t in enumerate(tensors)] for _ in range(2)
@@ -79,34 +82,11 @@ class Loop(Kernel):
         if all(torch.equal(found[index], theirs[index]) for index in same):
             pairs = [(found[index], theirs[index]) for index in told]
             pairs += [(mine[index], theirs[index]) for index in self._written]
-            sizes = [_size(b) for _, b in pairs]
-            least = floor * max(sizes, default=0.0)
-            if not all(_close(a, b, max(size, least)) for (a, b), size in zip(pairs, sizes, strict=True)):
+            if not agree(pairs, floor):
+                if self.complex:
+                    raise Differs("complex numbers: the compiled loop has results that are not those of its steps")
                 raise Miscompiled(f"torch {torch.__version__} compiles a loop whose results are not those of its steps")
         return found
-
-
-class Miscompiled(IncompatibleError):
-    """A compiled loop computes something else than its steps do."""
-
-
-def _size(tensor: Tensor) -> float:
-    """The largest finite entry."""
-    return float(tensor.abs().nan_to_num(0.0, 0.0, 0.0).max()) if tensor.numel() and _rounds(tensor) else 0.0
-
-
-def _rounds(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _close(a: Tensor, b: Tensor, size: float) -> bool:
-    """Whether two results are the same but for what rounding makes of a few steps."""
-    if not _rounds(a):
-        return torch.equal(a, b)
-    part, kind = 10 * torch.finfo(a.dtype).eps ** 0.5, a.device.type
-    if torch.is_autocast_enabled(kind):  # what a fused kernel leaves out is a rounding to the narrow type
-        part = max(part, 10 * torch.finfo(torch.get_autocast_dtype(kind)).eps)
-    return torch.allclose(a, b, rtol=0.0, atol=part * size, equal_nan=True)
 
 
 def loop(
@@ -126,19 +106,22 @@ def loop(
         others: Shadows of what the step reads; none shares its storage with anything carried.
         written: Which of the others, by position, the step may write to in place: these cost no copy.
     """
-    moving, standing = Packing(carried), Packing(others, apart=written)
-    count = len(moving)
+    with torch.no_grad(), shadows.mode:
+        first, second = to_reals(carried), to_reals(others)
+    moving, standing = Packing(first), Packing(second, apart=written)
+    count, complexes = len(moving), [tensor.is_complex() for tensor in (*carried, *others)]
     inside = [count + standing.place(index) for index in written]
 
     def unpacked(tensors: Sequence[Tensor]) -> list[Tensor]:
-        return [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count : count + len(standing)])]
+        reals = [*moving.unpack(tensors[:count]), *standing.unpack(tensors[count : count + len(standing)])]
+        return from_reals(reals, complexes)
 
     with torch.no_grad(), shadows.mode:
         # traced before they enter the loop, which hides autograd from what is traced within
-        inputs = [tensor.clone() for tensor in (*moving.pack(carried), *standing.pack(others))]
+        inputs = [tensor.clone() for tensor in (*moving.pack(first), *standing.pack(second))]
         small = _small(tensor for index, tensor in enumerate(inputs) if index not in inside)
         table = vectors.DECOMPOSITIONS if small else {}
-        body, literals = traced(lambda *tensors: _own(moving.pack(step(*unpacked(tensors)))), inputs, table)
+        body, literals = traced(lambda *tensors: _own(moving.pack(to_reals(step(*unpacked(tensors))))), inputs, table)
         both = [*inputs, *map(shadows.constant, literals)]
         test, _ = traced(lambda *tensors: condition(*unpacked(tensors)), both, table)
         options = OPTIONS | (COLUMNS if in_columns(body) else {}) | (SMALL if small else {})
@@ -148,8 +131,8 @@ def loop(
     repeat: Any = while_loop_op
 
     def run(*tensors: Tensor) -> Sequence[Tensor]:
-        first, second, own = Splitter(len(carried), len(others), len(literals))(tensors)
-        start, rest = _own(moving.pack(first)), [*standing.pack(second), *own]
+        start, rest, own = Splitter(len(carried), len(others), len(literals))(tensors)
+        start, rest = _own(moving.pack(start)), [*standing.pack(rest), *own]
         result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **writes)
         return _own(moving.unpack(result))
 

@@ -31,7 +31,7 @@ def schroedinger(t, y, matrix):
 
 
 def damped(t, y, args):
-    return 1j * (y @ HERMITIAN) - 0.1 * (y @ args)
+    return 1j * (y @ HERMITIAN) - 0.1 * y * args[0]
 
 
 def cubic(t, y, args):

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
-from torchdyn_core.compiled import guards
 from torchdyn_core.compiled.body import Inputs, Shapes, Task, Untraced, body
 from torchdyn_core.compiled.engine import Engine, Signature
+from torchdyn_core.compiled.guards import Guards
 from torchdyn_core.compiled.kernel import COMPILING
 from torchdyn_core.errors import IncompatibleError, warn_once
 from torchdyn_core.tableau import ButcherTableau
@@ -82,7 +82,11 @@ def capture(key: Key, task: Task, inputs: Inputs) -> tuple[Captured, Shapes, tup
     """
     with COMPILING, torch.enable_grad():
         try:
-            shapes, _ = _guarded(key, task).known(task, inputs)
+            guarded = _guarded(key, task)
+            if not guarded.guards.stand():
+                _forget(key)
+                raise Untraced
+            shapes, _ = guarded.known(task, inputs)
         except Untraced:
             shapes = _traced(key, task, inputs)
     captured, flat = _handed.found
@@ -130,10 +134,12 @@ class _Guarded(NamedTuple):
     Arguments:
         known: Only where guards hold of a graph; raises `Untraced` else. Takes half as long as the other.
         traced: Traces it where none do.
+        guards: Whose methods have to be the same, too.
     """
 
     known: Callable[..., Any]
     traced: Callable[..., Any]
+    guards: Guards
 
 
 _functions: dict[Key, _Guarded] = {}
@@ -150,9 +156,10 @@ def _guarded(key: Key, task: Task) -> _Guarded:
                 # Dynamo keeps what it learns of sizes by name: one configuration is to know nothing of the others
                 code = body.__code__.replace(co_name=f"body_{next(_numbers)}")
                 own = types.FunctionType(code, body.__globals__, code.co_name)
-                options: dict[str, Any] = {"guard_filter_fn": guards.telling(task.solver, own.__globals__)}
+                guards = Guards(task.solver, own.__globals__)
+                options: dict[str, Any] = {"guard_filter_fn": guards}
                 traced = torch.compile(own, backend=_backend, fullgraph=True, options=options)
-                _functions[key] = _Guarded(torch._dynamo.run(own), traced)
+                _functions[key] = _Guarded(torch._dynamo.run(own), traced, guards)
                 for owner in _owners(task):
                     weakref.finalize(owner, _forget, key)
             made = _functions[key]
@@ -198,7 +205,7 @@ def _config(limit: int) -> Any:
     """How Dynamo is to trace: numbers are constants that are guarded; a field may differentiate, not change itself."""
     return torch._dynamo.config.patch(
         specialize_float=True, specialize_int=True, trace_autograd_ops=True, side_effect_replay_policy="error",
-        recompile_limit=limit,
+        recompile_limit=limit, skip_nnmodule_hook_guards=False,
     )  # fmt: skip
 
 

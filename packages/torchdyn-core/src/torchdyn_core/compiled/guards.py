@@ -1,14 +1,17 @@
-"""Which of Dynamo's guards are asked for at every solve: those of what may change while a process runs."""
+"""Which of Dynamo's guards are asked for at every solve, and what it does not guard: methods of classes."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+import types
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torchdyn_core.tableau import ButcherTableau
 
-__all__ = ["telling"]
+__all__ = ["Guards"]
 
 _ROOT = re.compile(r"G\['(\w+)'\]")
 _LIBRARY = re.compile(
@@ -19,34 +22,82 @@ _LIBRARY = re.compile(
 _TABLEAU = re.compile(
     r"(task\.solver\.tableau|dict\(type\(task\.solver\)(\.__mro__\[\d+\])?\.__dict__\)\['tableau'\])[.\[)]"
 )
+_FIXED = re.compile(r"(torch|torchdyn_core(?!\.testing)|builtins|abc|collections|typing)(\.|$)")
+"""Modules whose classes have the methods that they were written with."""
 
 
-def telling(solver: Any, names: Mapping[str, Any]) -> Callable[[Sequence[Any]], list[bool]]:
-    """A filter of guards, for `torch.compile`.
+class Guards:
+    """What has to hold for a trace to be used again, beyond Dynamo's own bookkeeping.
 
-    Dynamo guards whatever a trace has read. Half of that is code of this library, and coefficients one by one: nothing
-    that changes short of a patch to the library itself, and as much to ask for as a tenth of a short training step.
+    Given to `torch.compile` as a filter. Dynamo guards whatever a trace has read. Half of that is code of this library,
+    and coefficients one by one: nothing that changes short of a patch to the library itself, and as much to ask for as
+    a tenth of a short training step. On the other hand it takes methods for constants of their class; those of a field
+    change where somebody sets `Field.forward`, or has a notebook reload what they are editing.
 
     Arguments:
         solver: The method. Its tableau, if that is immutable, is known by itself: captures are kept for one of them.
         names: Globals of the function that is traced.
     """
-    tableau = getattr(solver, "tableau", None)
-    constant = type(tableau) is ButcherTableau and _is_hashable(tableau)
 
-    def is_library(name: str) -> bool:
+    def __init__(self, solver: Any, names: Mapping[str, Any]) -> None:
+        tableau = getattr(solver, "tableau", None)
+        self._constant = type(tableau) is ButcherTableau and _is_hashable(tableau)
+        self._names = names
+        self._classes = weakref.WeakKeyDictionary[type, _Methods]()
+
+    def __call__(self, entries: Sequence[Any]) -> list[bool]:
+        """Which guards to keep."""
+        for entry in entries:
+            if entry.guard_type == "TYPE_MATCH" and entry.has_value:
+                for owner in type(entry.value).__mro__:
+                    if not _FIXED.match(owner.__module__) and owner not in self._classes:
+                        self._classes[owner] = _Methods(owner)
+        return [not self._is_settled(entry.name) for entry in entries]
+
+    def stand(self) -> bool:
+        """Whether all classes that a trace went through still have their methods."""
+        return all(methods.are_those_of(owner) for owner, methods in self._classes.items())
+
+    def _is_settled(self, name: str) -> bool:
+        if self._constant and _TABLEAU.search(name):
+            return True
         root = _ROOT.search(name)
         if root is None or "task." in name or "inputs." in name:
             return False
-        owner = getattr(names.get(root[1]), "__module__", None) or ""
+        owner = getattr(self._names.get(root[1]), "__module__", None) or ""
         return bool(_LIBRARY.match(root[1])) or owner.startswith("torchdyn_core.")
 
-    def keep(entries: Sequence[Any]) -> list[bool]:
-        return [
-            not (is_library(entry.name) or (constant and _TABLEAU.search(entry.name) is not None)) for entry in entries
-        ]
 
-    return keep
+class _Methods:
+    """The functions of a class, and their codes, as they once were; keeps neither alive but the codes."""
+
+    def __init__(self, owner: type) -> None:
+        self._names = frozenset(vars(owner))
+        self._known = [(name, weakref.ref(f), f.__code__) for name, f in _functions(owner)]
+
+    def are_those_of(self, owner: type) -> bool:
+        """Whether a class has these methods, and no others."""
+        held = vars(owner)
+        return held.keys() == self._names and all(
+            (found := _function(held[name])) is not None and found is known() and found.__code__ is code
+            for name, known, code in self._known
+        )
+
+
+def _functions(owner: type) -> Iterator[tuple[str, types.FunctionType]]:
+    for name, value in vars(owner).items():
+        if (function := _function(value)) is not None:
+            yield name, function
+
+
+def _function(value: Any) -> types.FunctionType | None:
+    """The function that an entry of a class calls."""
+    if isinstance(value, property):
+        value = value.fget
+    elif isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    value = inspect.unwrap(value) if callable(value) else value
+    return value if isinstance(value, types.FunctionType) else None
 
 
 def _is_hashable(value: object) -> bool:

@@ -113,7 +113,8 @@ def laid_out(problem: Problem) -> tuple[Task, Inputs]:
 
     inputs = Inputs(
         scalar(span.start).requires_grad_(timed), scalar(span.end).requires_grad_(timed), scalar(span.direction),
-        tree_map(lambda leaf: leaf.detach().requires_grad_(), problem.y0), problem.jumps.table(layout),
+        # a loop carries states as its steps leave them: in rows
+        tree_map(lambda leaf: leaf.detach().contiguous().requires_grad_(), problem.y0), problem.jumps.table(layout),
         layout.ids if isinstance(layout, Segments) else None,
     )  # fmt: skip
     field = problem.field

@@ -48,6 +48,8 @@ class Guards:
     def __call__(self, entries: Sequence[Any]) -> list[bool]:
         """Which guards to keep."""
         for entry in entries:
+            # torch now builds guards a second time, and compares what they hold: tensors, if made anew, entry by entry
+            entry.orig_guard.obj_weakref = None
             if entry.guard_type == "TYPE_MATCH" and entry.has_value:
                 for owner in type(entry.value).__mro__:
                     if not _FIXED.match(owner.__module__) and owner not in self._classes:

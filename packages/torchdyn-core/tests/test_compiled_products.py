@@ -1,12 +1,16 @@
 """Products of narrow matrices are written out, and are what a library makes of them."""
 
+import shutil
+
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from torchdyn_core.compiled import wide_products
 from torchdyn_core.compiled.products import DECOMPOSITIONS, addmm, mm
 
 aten = torch.ops.aten
+ONEDNN = torch.ops.torchdyn.product.default
 WIDE = 7
 
 
@@ -67,3 +71,44 @@ def test_other_factors_stay(factors):
 
 def test_an_empty_axis_stays():
     assert mm(torch.ones(3, 0), torch.ones(0, WIDE)) is NotImplemented
+
+
+def test_large_ones_go_to_onednn_where_mkl_knows_half_of_the_processor(monkeypatch):
+    monkeypatch.setattr(wide_products, "_mkl_knows_half", lambda: True)
+    wide, thin = torch.randn(128, 128), torch.randn(128, 8)
+    inputs = wide, torch.randn(128, 128)
+    found, graph = operators(lambda a, b: torch.addmm(b[0], a.t(), b), *inputs)
+    assert ONEDNN in found and not {aten.mm.default, aten.addmm.default} & set(found)
+    torch.testing.assert_close(graph(*inputs), torch.addmm(inputs[1][0], wide.t(), inputs[1]))
+    for a, b in ((wide[:32], wide), (wide, thin), (wide.double(), wide.double())):
+        assert operators(torch.mm, a, b)[0] == [aten.mm.default]
+    monkeypatch.setattr(wide_products, "_mkl_knows_half", lambda: False)
+    assert operators(torch.mm, *inputs)[0] == [aten.mm.default]
+
+
+@pytest.mark.parametrize(
+    ("facts", "half"),
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_f": True}, True), ({"cpu_name": "AMD EPYC", "avx512_f": False}, False),
+        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_f": True}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_which_processors_mkl_knows_half_of(facts, half, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: facts)
+    assert wide_products._mkl_knows_half.__wrapped__() is half
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiling needs a C++ compiler")
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_what_is_compiled_of_it_is_the_product(dynamic, monkeypatch):
+    """In any layout, and for sizes that are symbols."""
+    monkeypatch.setattr(wide_products, "_mkl_knows_half", lambda: True)
+
+    def products(a, b):
+        return wide_products.product(a, b), wide_products.product(a.t(), b), wide_products.product(b.t(), a)
+
+    compiled = torch.compile(products, dynamic=dynamic, fullgraph=True, options={"cpp_wrapper": True})
+    for size in (128, 96) if dynamic else (128,):
+        a, b = torch.randn(size, size), torch.randn(size, size)
+        for found, expected in zip(compiled(a, b), products(a, b), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -23,6 +23,7 @@ __all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
 
 OPTIONS: dict[str, Any] = {
     "cpp_wrapper": True,
+    "memory_planning": False,  # a user may have asked for it, and in loops it lets one round overwrite another's
     # torch keeps on disk what it compiled from operators that it knows to be given by their inputs alone; so are loops
     # over graphs of such operators, which are a part of the key
     "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": ""},

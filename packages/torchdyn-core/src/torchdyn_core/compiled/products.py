@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchdyn_core.compiled.wide_products import is_for_onednn, product
+from torchdyn_core.compiled.wide_products import is_wide, product
 
 __all__ = ["DECOMPOSITIONS", "NARROW", "addmm", "mm"]
 
@@ -41,7 +41,7 @@ def mm(a: Tensor, b: Tensor) -> Any:
     """
     if not {a.dtype, b.dtype} <= {torch.float32, torch.float64}:
         return NotImplemented
-    if is_for_onednn(a, b):
+    if is_wide(a, b):
         return product(a, b)
     if _narrow(b.shape[1]):
         # a sum over rows, for each column: here routines take a third of the time the other way round

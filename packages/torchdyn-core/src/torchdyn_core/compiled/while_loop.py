@@ -17,6 +17,7 @@ from torchdyn_core.compiled.packing import Packing
 from torchdyn_core.compiled.places import Splitter
 from torchdyn_core.compiled.reals import from_reals, to_reals
 from torchdyn_core.compiled.trust import Differs, Miscompiled, agree
+from torchdyn_core.compiled.wide_products import turned
 
 __all__ = ["Loop", "Rounds", "loop"]
 
@@ -154,6 +155,7 @@ def loop(
         body, literals = traced(lambda *tensors: _own(moving.pack(to_reals(step(*unpacked(tensors))))), inputs, table)
         both = [*inputs, *map(shadows.constant, literals)]
         test, _ = traced(lambda *tensors: condition(*unpacked(tensors)), both, table)
+        turns = turned(body, test, count)
         options = OPTIONS | (COLUMNS if in_columns(body) else {}) | (SMALL if small else {})
     read = _read(test, body, since=count)
     places = ",".join(str(count + read.index(place)) for place in inside if place in read)
@@ -163,6 +165,7 @@ def loop(
     def run(*tensors: Tensor) -> Sequence[Tensor]:
         start, rest, own = Splitter(len(carried), len(others), len(literals))(tensors)
         start, rest = _own(moving.pack(start)), [*standing.pack(rest), *own]
+        rest += [rest[index - count].t().contiguous() for index in turns]
         result: Sequence[Tensor] = repeat(test, body, start, tuple(rest[index - count] for index in read), **writes)
         return _own(moving.unpack(result))
 

@@ -207,8 +207,7 @@ class _Replay:
         """The backward loop."""
         session = self.session
         try:
-            with self.context():
-                return session.engine.backward(wanted, rows)
+            return session.engine.backward(wanted, rows)
         except Exception as error:
             reason = explained(error)
             if session.require:

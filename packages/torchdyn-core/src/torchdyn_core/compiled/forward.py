@@ -66,7 +66,8 @@ class Forward:
         limit = torch.tensor(min(before + self._pace.steps(work), most))
         tensors = [*counters, *integral, *cursor, limit, *buffers, *outer]
         if not self._kernel.trusted:
-            self._compare(tensors)
+            with self._engine.ambient():
+                self._compare(tensors)
         start = time.perf_counter()
         head, total, moved = self._parts(self._kernel(*tensors))
         seconds, after = time.perf_counter() - start, Counters(*head)

@@ -179,7 +179,8 @@ class Kernel:
             node.meta.pop("val", None)
         self.complex = any(self._taken) or any(self._given)
         self._literals = (*literals, *own)
-        self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
+        with torch.autocast("cpu", enabled=False):  # the graph has all casts that there are to be
+            self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
 
     def _on_reals(self, function: Callable[..., Sequence[Tensor]], reals: Sequence[Tensor]) -> Sequence[Tensor]:
         if self._original is None:

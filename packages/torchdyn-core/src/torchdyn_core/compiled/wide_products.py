@@ -17,6 +17,8 @@ from torch import Tensor, fx
 from torch._inductor.ir import ExternKernelOut, FixedLayout, TensorBox
 from torch._inductor.lowering import register_lowering
 
+from torchdyn_core.compiled.watch import written
+
 __all__ = ["PRODUCT", "THIN", "is_wide", "product", "turned"]
 
 THIN = 8
@@ -141,11 +143,11 @@ def turned(body: fx.GraphModule, test: fx.GraphModule, since: int) -> list[int]:
         Positions of the inputs of which the new ones are the transposes.
     """
     inputs = body.graph.find_nodes(op="placeholder")
-    written = {node.args[0] for node in body.graph.nodes if _writes(node)}
+    changed = {value for node in body.graph.nodes for value in written(node.target, node.args, node.kwargs)}
     found: dict[fx.Node, fx.Node] = {}
     for node in body.graph.find_nodes(op="call_function", target=PRODUCT):
         source = _turned_input(node.args[1])
-        if source is None or source not in inputs[since:] or source in written:
+        if source is None or source not in inputs[since:] or source in changed:
             continue
         if source not in found:
             for graph in (body, test):
@@ -159,10 +161,6 @@ def turned(body: fx.GraphModule, test: fx.GraphModule, since: int) -> list[int]:
     for graph in (body, test):
         graph.recompile()
     return [inputs.index(source) for source in found]
-
-
-def _writes(node: fx.Node) -> bool:
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
 
 
 def _turned_input(node: fx.Node) -> fx.Node | None:

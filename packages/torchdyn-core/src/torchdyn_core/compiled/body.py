@@ -275,7 +275,7 @@ def _problem(task: Task, inputs: Inputs, calls: Calls, reached: set[int] | None)
     """The problem whose parts are traced."""
     layout, span = _layout(task.layout, inputs), Span(inputs.start, inputs.end, inputs.direction)
     field = TracedField(task.source, task.args, calls)
-    if task.adjoint is not None:
+    if task.adjoint is not None and reached is not None:
         field = TracedField(augmented(field, replace(task.adjoint, known=None, reached=reached)), None, Calls())
     return Problem(
         field, task.solver, task.controller, layout, inputs.y0,

@@ -68,8 +68,8 @@ def test_an_own_grid_converges_with_the_fourth_order():
     y0, net = torch.ones(1, 1, dtype=DTYPE), scalar()
     exact = torch.exp(0.8 * (1 - torch.exp(torch.tensor(-1.0, dtype=DTYPE))))
     errors = [
-        float((solve(ANODEv2(net, Decay(), grid=n), y0, [0.0, 1.0], controller=TIGHT).ys[-1] - exact).abs().max())
-        for n in (2, 4, 8)
+        float((solve(ANODEv2(net, Decay(), grid=n), y0, [0.0, 1.0], controller=TIGHT).ys[-1] - exact).detach().abs().max())
+        for n in (4, 8, 16)
     ]
     assert 12 < errors[0] / errors[1] < 20 and 12 < errors[1] / errors[2] < 20
 
@@ -85,14 +85,20 @@ def test_weights_move_backwards_too():
 @pytest.mark.parametrize("kind", [LearnedDynamics, ReactionDiffusionAdvection])
 def test_gradients_are_those_of_finite_differences(kind, grid):
     made = layer(kind, grid, solver="rk4", controller=Fixed(steps=2))
-    y0 = torch.randn(2, 2, dtype=DTYPE)
-    named = dict(made.named_parameters())
-
-    def value(y, *parameters):
-        return torch.func.functional_call(made, dict(zip(named, parameters, strict=True)), (y,))
-
-    parameters = [p.detach().clone().requires_grad_() for p in named.values()]
-    torch.autograd.gradcheck(value, (y0.requires_grad_(), *parameters))
+    y0 = torch.randn(2, 2, dtype=DTYPE, requires_grad=True)
+    leaves = [y0, *made.parameters()]
+    grads = torch.autograd.grad(made(y0).square().sum(), leaves)
+    assert all(bool(grad.any()) for grad in grads)
+    for leaf, grad in zip(leaves, grads, strict=True):
+        for place in range(0, leaf.numel(), 1 + leaf.numel() // 7):
+            ends = []
+            for step in (1e-5, -1e-5):
+                with torch.no_grad():
+                    entry = leaf.view(-1)[place].clone()
+                    leaf.view(-1)[place] += step
+                    ends.append(float(made(y0).square().sum()))
+                    leaf.view(-1)[place] = entry
+            assert float(grad.view(-1)[place]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.parametrize("grid", [None, 3])

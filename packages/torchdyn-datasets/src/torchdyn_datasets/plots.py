@@ -122,7 +122,9 @@ def plot_images(record: Images) -> Figure:
     count = min(24, len(record))
     columns = min(8, count)
     rows = -(-count // columns)
-    figure, grid = pyplot.subplots(rows, columns, figsize=(columns, 1.3 * rows + 0.4), layout="constrained", squeeze=False)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(columns, 1.3 * rows + 0.4), layout="constrained", squeeze=False
+    )
     for index, axes in enumerate(grid.flat):
         axes.set_axis_off()
         if index < count:

@@ -111,7 +111,9 @@ class Trajectories:
     def __post_init__(self) -> None:
         _check_axes("values", self.values, 3)
         if self.times.shape != self.values.shape[1:2]:
-            raise ShapeError(f"times {tuple(self.times.shape)}, values {tuple(self.values.shape)}; wanted (T), (N, T, D)")
+            raise ShapeError(
+                f"times {tuple(self.times.shape)}, values {tuple(self.values.shape)}; wanted (T), (N, T, D)"
+            )
         if self.slopes is not None and self.slopes.shape != self.values.shape:
             raise ShapeError(f"slopes {tuple(self.slopes.shape)}; wanted those of values, {tuple(self.values.shape)}")
         names = self.channels or tuple(f"y{index}" for index in range(self.values.shape[2]))

@@ -226,6 +226,4 @@ def _from_a_square(
     """Trajectories from starts that are uniform in a square."""
     source = generator(seed)
     y0 = uniform((checked_count("n", n), 2), *checked_range("start", start), source)
-    return simulated(
-        name, field, y0, time_grid(steps, t1), channels=channels, noise=noise, source=source, dtype=dtype
-    )
+    return simulated(name, field, y0, time_grid(steps, t1), channels=channels, noise=noise, source=source, dtype=dtype)

@@ -21,7 +21,7 @@ from typing import IO
 from torchdyn_core import OptionError
 from torchdyn_datasets.errors import ChecksumError, DownloadError
 
-__all__ = ["RemoteFile", "cache_folder", "discard", "fetch", "local_folder", "opened"]
+__all__ = ["RemoteFile", "cache_folder", "discard", "fetch", "find_local", "local_folder", "opened"]
 
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte until a source is given up
@@ -36,6 +36,7 @@ class RemoteFile:
         urls: Where it is downloaded from, the first that works.
         sha256: Checksums that it may have, packed or, where it is a gzip file, unpacked: who packs a file anew changes
             the one and not the other. Empty: nobody has published one; what is read from it has to be checked.
+        instead: Another file that serves as well, where it lies in the folder of `TORCHDYN_DATA`: for error messages.
 
     Example:
         >>> from torchdyn_datasets.fetch import RemoteFile
@@ -46,6 +47,7 @@ class RemoteFile:
     path: str
     urls: tuple[str, ...]
     sha256: tuple[str, ...]
+    instead: str = ""
 
     @property
     def name(self) -> str:
@@ -120,7 +122,7 @@ def local_folder() -> Path | None:
 
 def cache_folder() -> Path:
     """Where downloaded files are kept: `TORCHDYN_CACHE`, or the user's cache folder."""
-    import pooch  # brings in an HTTP client, which nobody needs who has the data
+    import pooch  # type: ignore[import-untyped] # brings in an HTTP client, which nobody needs who has the data
 
     return Path(os.environ.get("TORCHDYN_CACHE") or pooch.os_cache("torchdyn")).expanduser()
 
@@ -237,8 +239,9 @@ def _get(url: str, path: Path, progress: bool) -> None:
 
 
 def _missing(file: RemoteFile, reason: str) -> str:
+    places = repr(file.path) + (f", or {file.instead!r}," if file.instead else "")
     return (
-        f"{file.path!r} could not be had: {reason}. Without a network, put it at {file.path!r} into a folder and let "
+        f"{file.path!r} could not be had: {reason}. Without a network, put {places} into a folder and let "
         "TORCHDYN_DATA name that folder"
     )
 

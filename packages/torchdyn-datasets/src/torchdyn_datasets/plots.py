@@ -42,10 +42,11 @@ def plot_points(record: Points) -> Figure:
     for number, label in enumerate(labels.unique().tolist()):
         columns = points[labels == label][:, : len(names)].detach().cpu().numpy().T
         name = None if record.labels is None else f"class {label}"
-        axes.scatter(*columns, s=8, color=f"C{number % 10}", label=name, alpha=0.7, linewidths=0)
+        style: Any = {"color": f"C{number % 10}", "label": name, "s": 8, "alpha": 0.7, "linewidths": 0}
+        axes.scatter(*columns, **style)
     _name_axes(axes, names[0], names[1])
     if dims == 3:
-        axes.set_box_aspect((1, 1, 1), zoom=0.85)  # type: ignore[call-arg] # of axes in three dimensions
+        axes.set_box_aspect((1, 1, 1), zoom=0.85)  # type: ignore[arg-type, call-arg] # of axes in three dimensions
         axes.set_zlabel(names[2])  # type: ignore[attr-defined] # the same
         axes.locator_params(nbins=4)
     else:
@@ -69,14 +70,17 @@ def plot_trajectories(record: Trajectories) -> Figure:
     if plane:
         for index, name in enumerate(record.channels):
             axes[0].plot(times, record.values[0, :, index].cpu().numpy(), label=name)
-        axes[0].legend(frameon=False)
+        axes[0].legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         _name_axes(axes[0], "t", "state of the first")
+        if float(record.times[-1]) > 1000 * float(record.times[1]) > 0:  # they were chosen to be seen like this
+            axes[0].set_xscale("log")
         _draw_planes(axes[1], record)
     else:
         for row in record.values[:_SHOWN, :, 0].cpu().numpy():
             axes[0].plot(times, row, linewidth=1)
         _name_axes(axes[0], "t", record.channels[0])
-    return _titled(figure, record, min(_SHOWN, len(record)), len(record), "trajectories")
+    shown = 1 if len(record.planes) > 1 else min(_SHOWN, len(record))
+    return _titled(figure, record, shown, len(record), "trajectories")
 
 
 def plot_series(record: Series) -> Figure:

@@ -306,7 +306,7 @@ class Graph:
             raise ShapeError(f"edge_index {tuple(edges.shape)} {edges.dtype}; wanted (2, E) long")
         for name in ("edge_index", "train", "validation", "test"):
             nodes = getattr(self, name)
-            if nodes.numel() and not (0 <= int(nodes.min()) and int(nodes.max()) < len(self)):
+            if nodes.numel() and not (int(nodes.min()) >= 0 and int(nodes.max()) < len(self)):
                 raise ShapeError(f"{name} names nodes from {nodes.min()} to {nodes.max()}; there are {len(self)}")
 
     def __len__(self) -> int:

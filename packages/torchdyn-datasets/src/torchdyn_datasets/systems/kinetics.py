@@ -87,5 +87,5 @@ def robertson(
     y0[:, 0] = 1 + uniform((n,), -spread, spread, source)
     return simulated(
         "robertson", Robertson(), y0, torch.cat((torch.zeros(1, dtype=torch.float64), later)),
-        channels=("y1", "y2", "y3"), planes=((0, 2),), noise=noise, source=source, dtype=dtype,
+        channels=("y1", "y2", "y3"), planes=((0, 1),), noise=noise, source=source, dtype=dtype,
     )  # fmt: skip

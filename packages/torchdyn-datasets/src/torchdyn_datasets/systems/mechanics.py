@@ -235,6 +235,7 @@ def double_pendulum(
     y0 = torch.cat((uniform((n, 2), 0.0, 2 * math.pi, source), uniform((n, 2), -rate, rate, source)), 1)
     return simulated(
         "double_pendulum", DoublePendulum(gravity), y0, time_grid(steps, t1), channels=("q1", "q2", "v1", "v2"),
+        planes=((2, 3),),
         noise=noise, source=source, dtype=dtype,
     )  # fmt: skip
 
@@ -243,4 +244,5 @@ def _in_the_square(n: int, radius: tuple[float, float], source: torch.Generator)
     """Directions of points that are uniform in a square, as in the paper's code, at distances that are uniform."""
     directions = uniform((checked_count("n", n), 2), -1.0, 1.0, source)
     radii = uniform((n, 1), *checked_range("radius", radius, 0.0), source)
-    return radii * directions / directions.norm(dim=1, keepdim=True)
+    length: Tensor = directions.norm(dim=1, keepdim=True)
+    return radii * directions / length

@@ -138,7 +138,8 @@ def observed_paths(
     """Paths of a noisy system at some times, with noise of measurement."""
     values = noisy_paths(field, y0, times, source)
     values = values + checked_number("noise", noise) * normal(tuple(values.shape), source)
-    return Trajectories(name, "all", times.to(dtype), values.to(dtype), channels=channels)
+    planes = ((0, len(channels) - 1),)
+    return Trajectories(name, "all", times.to(dtype), values.to(dtype), channels=channels, planes=planes)
 
 
 def grid_until(t1: float, dt: float) -> Tensor:

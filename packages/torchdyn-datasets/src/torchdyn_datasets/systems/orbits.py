@@ -51,7 +51,7 @@ class Bodies(VectorField):
         """What stays the same along a trajectory, `(*)`."""
         positions, momenta = y.unflatten(-1, (2, 2, self.count)).unbind(-3)
         apart = (positions[..., None, :] - positions[..., :, None]).square().sum(-3) + self._itself(y)
-        pairs = apart.rsqrt().triu(1).sum((-2, -1))
+        pairs: Tensor = apart.rsqrt().triu(1).sum((-2, -1))
         return 0.5 * momenta.square().sum((-2, -1)) - pairs
 
     def _itself(self, y: Tensor) -> Tensor:

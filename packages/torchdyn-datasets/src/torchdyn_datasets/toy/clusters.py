@@ -98,7 +98,7 @@ def gaussians_spiral(
     """
     classes = checked_count("classes", classes)
     radii, stds = (
-        torch.linspace(*(checked_number(name, end) for end in ends), classes, dtype=torch.float64)
+        torch.linspace(checked_number(name, ends[0]), checked_number(name, ends[1]), classes, dtype=torch.float64)
         for name, ends in (("radius", radius), ("std", std))
     )
     points, labels = _clusters(n, dims, radii, stds, checked_count("per_turn", per_turn), noise, seed)

@@ -106,4 +106,5 @@ def spheres(
 def _directions(n: int, dims: int, source: torch.Generator) -> Tensor:
     """Points on the unit sphere, all directions alike."""
     points = normal((n, dims), source)
-    return points / points.norm(dim=1, keepdim=True)
+    length: Tensor = points.norm(dim=1, keepdim=True)
+    return points / length

@@ -50,7 +50,7 @@ class SparseRows:
             raise FormatError("has a sparse matrix that is described wrongly")
         try:
             parts = [_array(state[name]) for name in ("data", "indices", "indptr")]
-            shape = tuple(_whole(size) for size in state.get("_shape", state.get("shape", ())))
+            shape = tuple(_whole(size) for size in state["_shape" if "_shape" in state else "shape"])
         except (KeyError, TypeError) as error:
             raise FormatError(f"has a sparse matrix that is described wrongly: {error}") from error
         self.fill(parts[0], parts[1], parts[2], shape)
@@ -79,7 +79,8 @@ class SparseRows:
     def dense(self) -> NDArray[np.float32]:
         """All of the matrix, zeros included, in single precision."""
         matrix = np.zeros(self.shape, dtype=np.float32)
-        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr.astype(np.int64)))
+        begins = self.indptr.astype(np.int64)
+        rows = np.repeat(np.arange(self.shape[0]), begins[1:] - begins[:-1])
         np.add.at(matrix, (rows, self.indices), self.data)  # entries that stand twice count twice
         return matrix
 
@@ -106,7 +107,7 @@ class _DType:
             raise FormatError(f"names {self.spec!r}, which is no dtype") from error
         if made.kind not in _KINDS:
             raise FormatError(f"has an array of {made}: refused; wanted plain numbers")
-        return made.newbyteorder(self.order) if self.order in "<>" else made
+        return made.newbyteorder(">") if self.order == ">" else made.newbyteorder("<")
 
 
 class _Array:
@@ -131,7 +132,7 @@ class _Reconstruct:
 
     __slots__ = ()
 
-    def __new__(cls, kind: object, *rest: object) -> Any:  # type: ignore[misc] # that is what it is for
+    def __new__(cls, kind: object, *rest: object) -> Any:
         if kind is _Array or kind is SparseRows:
             return kind()
         raise FormatError(f"makes an object of {kind!r}: refused")
@@ -142,7 +143,7 @@ class _Scalar:
 
     __slots__ = ()
 
-    def __new__(cls, dtype: object, data: object = b"") -> Any:  # type: ignore[misc] # that is what it is for
+    def __new__(cls, dtype: object, data: object = b"") -> Any:
         if not isinstance(dtype, _DType):
             raise FormatError("has a number that is described wrongly")
         (number,) = np.frombuffer(_bytes(data), dtype=dtype.make())
@@ -154,7 +155,7 @@ class _Encode:
 
     __slots__ = ()
 
-    def __new__(cls, text: object, encoding: object = "") -> Any:  # type: ignore[misc] # that is what it is for
+    def __new__(cls, text: object, encoding: object = "") -> Any:
         if not isinstance(text, str) or encoding != "latin1":
             raise FormatError("has bytes that are described wrongly")
         return text.encode("latin1")
@@ -172,7 +173,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     **{(module, "scalar"): _Scalar for module in _NUMPY},
     **{(module, "csr_matrix"): SparseRows for module in _SCIPY},
     **{(module, "_reconstructor"): _Reconstruct for module in ("copy_reg", "copyreg")},
-    **{(module, name): kind for module in ("__builtin__", "builtins") for name, kind in (("list", list), ("object", object))},
+    **{(module, kind.__name__): kind for module in ("__builtin__", "builtins") for kind in (list, object)},
 }  # fmt: skip
 
 

@@ -235,6 +235,6 @@ def _name_axes(axes: Axes, x: str, y: str) -> None:
 
 
 def _titled(figure: Figure, record: Any, shown: int, count: int, what: str) -> Figure:
-    some = f"{count} {what}" if shown == count else f"{shown} of {count} {what}"
+    some = f"{shown} of {count} {what}" if shown < count else f"{count} {what}"
     figure.suptitle(f"{record.name} ({record.split}): {some}", fontsize="medium")
     return figure

@@ -26,7 +26,7 @@ _HEADER = "ID,Time,Value_1,Value_2,Mask_1,Mask_2,Cov"
 
 
 def brusselator(*, dtype: torch.dtype = torch.float32, progress: bool = True) -> Series:
-    """A chemical oscillator with noise, observed now and then: 1000 series of 20 to 29 observations on `[0, 50]`.
+    r"""A chemical oscillator with noise, observed now and then: 1000 series of 20 to 29 observations on `[0, 50]`.
 
     `stochastic_brusselator` simulates others of this kind.
 
@@ -46,7 +46,7 @@ def brusselator(*, dtype: torch.dtype = torch.float32, progress: bool = True) ->
 
     Example:
         >>> from torchdyn_datasets.real.brusselator import parse
-        >>> rows = "ID,Time,Value_1,Value_2,Mask_1,Mask_2,Cov\\n0,0.5,1,0,1,0,0\\n0,0.1,1,2,1,1,0\\n"
+        >>> rows = "ID,Time,Value_1,Value_2,Mask_1,Mask_2,Cov\n0,0.5,1,0,1,0,0\n0,0.1,1,2,1,1,0\n"
         >>> parse(rows).times.tolist()
         [[0.1, 0.5]]
     """

@@ -19,11 +19,12 @@ from torchdyn_datasets.real.parsed import check_arrays
 
 __all__ = ["PARAMETERS", "Arrays", "read_part"]
 
-PARAMETERS = tuple(
-    "Age Gender Height ICUType Weight Albumin ALP ALT AST Bilirubin BUN Cholesterol Creatinine DiasABP FiO2 GCS Glucose "
-    "HCO3 HCT HR K Lactate Mg MAP MechVent Na NIDiasABP NIMAP NISysABP PaCO2 PaO2 pH Platelets RespRate SaO2 SysABP Temp "
-    "TroponinI TroponinT Urine WBC".split()
-)
+PARAMETERS = (
+    "Age", "Gender", "Height", "ICUType", "Weight", "Albumin", "ALP", "ALT", "AST", "Bilirubin", "BUN", "Cholesterol",
+    "Creatinine", "DiasABP", "FiO2", "GCS", "Glucose", "HCO3", "HCT", "HR", "K", "Lactate", "Mg", "MAP", "MechVent",
+    "Na", "NIDiasABP", "NIMAP", "NISysABP", "PaCO2", "PaO2", "pH", "Platelets", "RespRate", "SaO2", "SysABP", "Temp",
+    "TroponinI", "TroponinT", "Urine", "WBC",
+)  # fmt: skip
 """What is measured, the descriptors first, in the latent ODE's order."""
 
 Arrays = dict[str, NDArray[Any]]
@@ -41,7 +42,10 @@ _COPIES = {
 }
 """Checksums of files `set-X.npz` that hold what the archives do."""
 
-_PARSED = {"a": "0e4fae213e044f989bd499d177312d430012d271b8d8271471da589119e03a50", "c": "d0d56b2b063e4473938680596e83c051da28df2967266352838539fa6288dfe0"}
+_PARSED = {
+    "a": "0e4fae213e044f989bd499d177312d430012d271b8d8271471da589119e03a50",
+    "c": "d0d56b2b063e4473938680596e83c051da28df2967266352838539fa6288dfe0",
+}
 """Checksums of the arrays, whichever file they were read from."""
 
 

@@ -40,8 +40,8 @@ def planetoid(
     """A citation graph with the split that most papers use: 20 nodes of each class, the next 500, 1000 to test with.
 
     The public originals are pickles, for which no checksum was ever published. They are read without running anything
-    that they say, and what was read is compared with a checksum of the arrays. That of Cora is known here. For the others
-    pass one: the error that comes without it gives that of what was read, to be trusted as much as its source.
+    that they say, and what was read is compared with a checksum of the arrays. That of Cora is known here. For the
+    others pass one: the error that comes without it gives that of what was read, to be trusted as much as its source.
 
     Arguments:
         name: `cora`, `citeseer` or `pubmed`.

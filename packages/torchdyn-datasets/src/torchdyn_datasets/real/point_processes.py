@@ -59,7 +59,7 @@ def point_processes(
 
     Example:
         >>> from torchdyn_datasets.real.point_processes import parse
-        >>> parse(" 0.5 1.25;\\n 3.0;\\n").lengths.tolist()
+        >>> parse(" 0.5 1.25;\n 3.0;\n").lengths.tolist()
         [2, 1]
     """
     checked_choice("process", process, _PROCESSES)

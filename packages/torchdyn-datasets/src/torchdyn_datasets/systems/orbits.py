@@ -52,7 +52,8 @@ class Bodies(VectorField):
         positions, momenta = y.unflatten(-1, (2, 2, self.count)).unbind(-3)
         apart = (positions[..., None, :] - positions[..., :, None]).square().sum(-3) + self._itself(y)
         pairs: Tensor = apart.rsqrt().triu(1).sum((-2, -1))
-        return 0.5 * momenta.square().sum((-2, -1)) - pairs
+        motion: Tensor = 0.5 * momenta.square().sum((-2, -1))
+        return motion - pairs
 
     def _itself(self, y: Tensor) -> Tensor:
         """A body is at no distance from itself, which then pulls it nowhere, and divides by nothing."""

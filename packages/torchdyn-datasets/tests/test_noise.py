@@ -37,6 +37,9 @@ class NoisySuite(FieldSuite, suite=True):
     def noisy(self):
         raise NotImplementedError
 
+    def state(self):
+        return torch.randn(self.shape, generator=torch.Generator().manual_seed(0))
+
     def solver(self):
         return Euler()
 

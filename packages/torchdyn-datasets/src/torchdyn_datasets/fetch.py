@@ -235,7 +235,13 @@ def _get(url: str, path: Path, progress: bool) -> None:
 
     # what is sent is kept as it is: a server that packs what it sends would change the checksum
     headers = {"Accept-Encoding": "identity"}
-    pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT, headers=headers)(url, str(path), None)
+    try:
+        pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT, headers=headers)(url, str(path), None)
+    except Exception as error:
+        answer = getattr(error, "response", None)
+        if answer is not None:
+            answer.close()  # pooch leaves the connection of a refusal open
+        raise
 
 
 def _missing(file: RemoteFile, reason: str) -> str:

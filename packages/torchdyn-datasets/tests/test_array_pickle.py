@@ -62,7 +62,7 @@ def test_it_reads_what_python_2_wrote():
         + array + b"sS'indices'\n" + ints(2, 0) + b"sS'indptr'\n" + ints(0, 1, 2) + b"sS'maxprint'\nI50\nsb."
     )  # fmt: skip
     assert read(matrix).dense().tolist() == [[0.0, 0.0, 1.0], [-2.0, 0.0, 0.0]]
-    graph = b"ccollections\ndefaultdict\n(c__builtin__\nlist\ntR(I0\n(lI1\naI2\nasI1\n(lI0\nasu."
+    graph = b"ccollections\ndefaultdict\n(c__builtin__\nlist\ntRI0\n(lI1\naI2\nasI1\n(lI0\nas."
     assert read(graph) == {0: [1, 2], 1: [0]}
 
 
@@ -157,3 +157,23 @@ def test_matrices_with_entries_outside_are_refused(changes):
 def test_entries_that_stand_twice_count_twice():
     matrix = scipy.sparse.csr_matrix((np.ones(2, np.float32), np.array([1, 1]), np.array([0, 2])), shape=(1, 3))
     assert read(matrix).dense().tolist() == [[0.0, 2.0, 0.0]] == matrix.toarray().tolist()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cnumpy.core.multiarray\n_reconstruct\n", "c_codecs\nencode\n", "c__builtin__\nlist\n", "cnumpy\nndarray\n"],
+)
+def test_a_pickle_cannot_change_the_reader(name):
+    """A state that is set on what a name stands for, and not on an object made of it, is refused."""
+    for state in (b"}U\x01xI1\ns", b"N}U\x01xI1\ns\x86"):  # attributes; no attributes, and slots
+        with pytest.raises(FormatError):
+            read(name.encode() + state + b"b.")
+    assert np.array_equal(read(np.arange(3)), np.arange(3))
+
+
+def test_a_pickle_cannot_reserve_memory_beyond_its_size():
+    """C's unpickler would fill a table of 2^31 entries here."""
+    assert read(b"I1\nr\xff\xff\xff\x7f.") == 1
+    for huge in (b"B\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 7 + b"\x00", b"\x8b\xff\xff\xff\x7f"):
+        with pytest.raises(FormatError):
+            read(b"\x80\x04" + huge + b"x.")

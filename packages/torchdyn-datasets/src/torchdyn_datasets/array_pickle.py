@@ -8,6 +8,7 @@ what the pickle says of an array, and the array is then made here, of plain numb
 from __future__ import annotations
 
 import collections
+import io
 import pickle
 from typing import IO, Any
 
@@ -132,7 +133,7 @@ class _Reconstruct:
 
     __slots__ = ()
 
-    def __new__(cls, kind: object, *rest: object) -> Any:
+    def __call__(self, kind: object, *rest: object) -> Any:
         if kind is _Array or kind is SparseRows:
             return kind()
         raise FormatError(f"makes an object of {kind!r}: refused")
@@ -143,7 +144,7 @@ class _Scalar:
 
     __slots__ = ()
 
-    def __new__(cls, dtype: object, data: object = b"") -> Any:
+    def __call__(self, dtype: object, data: object = b"") -> Any:
         if not isinstance(dtype, _DType):
             raise FormatError("has a number that is described wrongly")
         (number,) = np.frombuffer(_bytes(data), dtype=dtype.make())
@@ -155,7 +156,7 @@ class _Encode:
 
     __slots__ = ()
 
-    def __new__(cls, text: object, encoding: object = "") -> Any:
+    def __call__(self, text: object, encoding: object = "") -> Any:
         if not isinstance(text, str) or encoding != "latin1":
             raise FormatError("has bytes that are described wrongly")
         return text.encode("latin1")
@@ -164,20 +165,23 @@ class _Encode:
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _SCIPY = ("scipy.sparse.csr", "scipy.sparse._csr")
 
+# nothing of these can be changed by a pickle: they are built in, have no attributes, or take a state of their own
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
     ("collections", "defaultdict"): collections.defaultdict,
-    ("_codecs", "encode"): _Encode,
-    **{(module, "_reconstruct"): _Reconstruct for module in _NUMPY},
-    **{(module, "scalar"): _Scalar for module in _NUMPY},
+    ("_codecs", "encode"): _Encode(),
+    **{(module, "_reconstruct"): _Reconstruct() for module in _NUMPY},
+    **{(module, "scalar"): _Scalar() for module in _NUMPY},
     **{(module, "csr_matrix"): SparseRows for module in _SCIPY},
-    **{(module, "_reconstructor"): _Reconstruct for module in ("copy_reg", "copyreg")},
+    **{(module, "_reconstructor"): _Reconstruct() for module in ("copy_reg", "copyreg")},
     **{(module, kind.__name__): kind for module in ("__builtin__", "builtins") for kind in (list, object)},
 }  # fmt: skip
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(pickle._Unpickler):
+    """Python's own unpickler: the one in C reserves as much memory for its notes as a broken file tells it to."""
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ADMITTED[module, name]
@@ -202,7 +206,7 @@ def load_arrays(file: IO[bytes], name: str) -> Any:
         {0: [1, 2]}
     """
     try:
-        return _finished(_Reader(file, encoding="latin1").load())
+        return _finished(_Reader(io.BytesIO(file.read()), encoding="latin1").load())
     except FormatError as error:
         raise FormatError(f"{name} {error}") from error
     except Exception as error:  # a broken pickle fails in as many ways as there are operations

@@ -133,7 +133,7 @@ def public_cora(folder):
 
 
 def public_tiny(folder, name="citeseer", **changes):
-    """A graph of seven nodes: 2 to train on, 3 known, then 4, 6 and 3 to be tested, and 5, of which nothing is known."""
+    """A graph of seven nodes: 2 to train on, 3 known, then 4, 6 and 3 to be tested; of 5 nothing is known."""
     x = np.arange(18, dtype=np.float32).reshape(6, 3)
     parts = {
         "x": scipy.sparse.csr_matrix(x[:2]), "y": np.eye(2)[[0, 1]], "allx": scipy.sparse.csr_matrix(x[:3]),

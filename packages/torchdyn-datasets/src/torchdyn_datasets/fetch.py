@@ -11,7 +11,7 @@ import contextlib
 import gzip
 import hashlib
 import os
-import tempfile
+import secrets
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -216,14 +216,13 @@ def _scratch(file: RemoteFile, target: Path) -> Iterator[Path]:
     """A new file beside the target, on the same disk, which is gone afterwards unless it was moved."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        path = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+        path.open("xb").close()  # a new one, which whoever may read the folder may read
     except OSError as error:
         raise DownloadError(
             f"{file.path!r} cannot be kept: the cache folder {cache_folder()} cannot be written to "
             f"({_reason(error)}). Let TORCHDYN_CACHE name a folder that can, or TORCHDYN_DATA one that holds the file"
         ) from error
-    os.close(handle)
-    path = Path(name)
     try:
         yield path
     finally:

@@ -33,8 +33,9 @@ def real_pendulum(
 ) -> Trajectories:
     """Angle and angular velocity of a real pendulum, which friction slows down, six times a second.
 
-    Now and then a picture of the film is missing, and the step is longer. A slope is the difference to the next state over the time between. The parts are those of the paper: the test is a
-    stretch near the end of the film, and what is behind it belongs to the training set again.
+    Now and then a picture of the film is missing, and the step is longer. A slope is the difference to the next state
+    over the time between. The parts are those of the paper: the test is a stretch near the end of the film, and what is
+    behind it belongs to the training set again.
 
     Arguments:
         split: `train`, `test` or `all`.

@@ -20,6 +20,7 @@ from torchdyn_datasets import (
     stochastic_brusselator,
     stochastic_lorenz,
 )
+from torchdyn_datasets.systems.noise import finer, grid_until
 
 D = torch.float64
 MAKERS = [
@@ -106,6 +107,18 @@ def test_no_step_may_leave_a_piece_of_the_noise_out():
     begun = field.begin(torch.tensor(0.0), torch.tensor(1.0), y0)
     fine, coarse = (solve(begun, y0, [0.0, 1.0], solver="euler", controller=Fixed(dt=dt)).ys[-1] for dt in (0.1, 1.0))
     assert torch.allclose(fine, coarse, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+@pytest.mark.parametrize("solver", ["euler", "heun", "rk4"])
+def test_every_stage_of_a_step_sees_the_noise_of_that_step(solver, dtype):
+    field, y0 = OrnsteinUhlenbeck(theta=0.0, sigma=1.0, dt=0.001), torch.zeros(4, 1, dtype=dtype)
+    span = torch.tensor([1.3, 2.3], dtype=D)
+    begun = field.drawn(*span, y0, torch.Generator().manual_seed(0))
+    for per_sample in (False, True):
+        end = solve(begun, y0, span, solver=solver, controller=Fixed(dt=0.001), per_sample=per_sample).ys[-1]
+        wanted = (begun.rates.double() * begun.grid.diff()[:, None, None]).sum(0)
+        assert torch.allclose(end.double(), wanted, rtol=0, atol=1e-11 if dtype is D else 1e-5)
 
 
 def test_a_solve_draws_its_noise_once_from_torchs_generator():
@@ -238,6 +251,8 @@ def test_the_brusselator_has_the_published_noise():
     drift = StochasticBrusselator().drift(torch.tensor(0.0), now)
     residual = (then - now - 0.1 * drift) / 0.1**0.5
     assert torch.allclose(residual.std(0), torch.full((2,), 0.01, dtype=D), rtol=0.02)
+    assert float(StochasticBrusselator().diffusion(torch.tensor(0.0), now).max()) == pytest.approx(0.01)
+    assert StochasticBrusselator().correlation == -0.99
     assert abs(float(residual.T.corrcoef()[0, 1]) + 0.99) < 0.002
 
 
@@ -248,6 +263,9 @@ def test_lorenz_is_lorenz_where_there_is_no_noise():
 
 
 def test_observations_are_evenly_apart_even_where_the_span_is_no_multiple():
+    times = grid_until(1.0, 0.3)
+    assert torch.allclose(times, torch.linspace(0, 1, 4, dtype=D))
+    assert finer(times, 5) == pytest.approx(1 / 15)  # the noise's grid has the times of observation on it
     data = ornstein_uhlenbeck(2000, t1=1.0, dt=0.3, substeps=5, start=0.0, sigma=1.0, theta=1e-9, dtype=D)
-    assert torch.allclose(data.times, torch.linspace(0, 1, 4, dtype=D))
-    assert torch.allclose(data.values[..., 0].var(0), data.times, rtol=0.15, atol=1e-12)
+    assert torch.equal(data.times, times)
+    assert torch.allclose(data.values[..., 0].var(0), times, rtol=0.15, atol=1e-12)

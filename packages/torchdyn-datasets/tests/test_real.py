@@ -421,6 +421,14 @@ class TestPhysioNet:
         with pytest.raises(FormatError, match=r"set-b\.tar\.gz is no archive of patients"):
             physionet2012("b")
 
+    def test_a_text_that_is_far_too_long_is_refused_unread(self, public):
+        with tarfile.open(public[0], "w:gz") as archive:
+            member = tarfile.TarInfo("set-b/1.txt")
+            member.size = 1 << 21
+            archive.addfile(member, io.BytesIO(b"0" * member.size))
+        with pytest.raises(FormatError, match=r"1\.txt has 2097152 bytes"):
+            physionet2012("b")
+
     def test_a_patient_without_an_outcome_is_named(self, public):
         public[1].write_text("".join(public[1].read_text().splitlines(keepends=True)[:-1]))
         with pytest.raises(FormatError, match="there is no outcome of patient 12"):

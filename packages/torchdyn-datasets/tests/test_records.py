@@ -187,14 +187,14 @@ class TestPictures:
         assert figure.axes[1].images[0].get_array().tolist() == data.images[1, 0].tolist()
 
     def test_a_graph_is_shown_by_class(self, pyplot):
-        labels = torch.tensor([1, 0, -1, 1])
+        labels = torch.tensor([1, 2, 0, -1])
         edges = torch.tensor([[0, 3], [3, 0]])
         part = torch.tensor([0])
         graph = Graph("g", "public", torch.eye(4), edges, labels, part, part + 1, part + 3)
         matrix, bars = graph.plot().axes
-        # sorted by class: node 2, which has none, then 1, 0, 3
-        assert matrix.collections[0].get_offsets().tolist() == [[3, 2], [2, 3]]
-        assert sum(bar.get_height() for bar in bars.patches) == 3
+        # sorted by class: node 3, which has none, then 2, 0, 1
+        assert matrix.collections[0].get_offsets().tolist() == [[0, 2], [2, 0]]
+        assert sum(bar.get_height() for bar in bars.patches) == 2
 
     def test_without_matplotlib_the_error_says_what_to_install(self):
         code = (

@@ -36,6 +36,9 @@ _DTYPES = {
     "outcomes": np.int16,
 }  # fmt: skip
 
+_LARGEST = 1 << 20
+"""So many bytes no patient has: what packs well may be no more than a way to fill the memory."""
+
 _COPIES = {
     "a": ("bf698db1dae62073826b626adda1548cf3a06aa7330337d0443b6c69098b52b5",),
     "c": ("f69d8dd4c49e16c349a812f952f73b8b13157c1772f15deb18b4c0541a484837",),
@@ -98,6 +101,8 @@ def _from_archive(path: Path) -> Arrays:
                 name = member.name.rpartition("/")[2]
                 content = archive.extractfile(member) if member.isfile() and name.endswith(".txt") else None
                 if content is not None:
+                    if member.size > _LARGEST:
+                        raise FormatError(f"{name} has {member.size} bytes; wanted a patient, with {_LARGEST} at most")
                     patients[int(name.removesuffix(".txt"))] = _patient(content, name)
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
         raise FormatError(f"{path} is no archive of patients: {type(error).__name__}: {error}") from error

@@ -71,11 +71,11 @@ def physionet2012(
     if scale:
         values = _scaled(values, arrays["param"])
     step = 1 / 60 if quantization is None else checked_number("quantization", quantization, positive=True)
-    series = _series(arrays, values, count, step)
+    series = _series(arrays, values, count, step, dtype)
     labels = torch.full((count,), -1)
     if "outcomes" in arrays:
         labels = torch.from_numpy(arrays["outcomes"][:count, _DIED].astype(np.int64))
-    return Series("physionet2012", f"set-{part}", series.to(dtype), labels, PARAMETERS, "h")
+    return Series("physionet2012", f"set-{part}", series, labels, PARAMETERS, "h")
 
 
 def _scaled(values: NDArray[np.float64], parameters: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -88,7 +88,9 @@ def _scaled(values: NDArray[np.float64], parameters: NDArray[np.uint8]) -> NDArr
     return scaled
 
 
-def _series(arrays: Arrays, values: NDArray[np.float64], count: int, step: float) -> IrregularSeries:
+def _series(
+    arrays: Arrays, values: NDArray[np.float64], count: int, step: float, dtype: torch.dtype
+) -> IrregularSeries:
     """Means of what falls into one interval of time, a row for each interval in which anything was observed."""
     offset = arrays["offset"][: count + 1]
     end = int(offset[-1])
@@ -104,13 +106,14 @@ def _series(arrays: Arrays, values: NDArray[np.float64], count: int, step: float
     shape = (count, int(lengths.max()), len(PARAMETERS))
     cell = np.ravel_multi_index((rows[place, 0], column[place], arrays["param"][:end].astype(np.int64)), shape)
     seen = np.bincount(cell, minlength=int(np.prod(shape)))
-    total = np.bincount(cell, weights=values[:end], minlength=len(seen))
+    means = np.bincount(cell, weights=values[:end], minlength=len(seen))
+    np.divide(means, seen, out=means, where=seen > 1)
     times = np.zeros(shape[:2])
     times[rows[:, 0], column] = rows[:, 1] * step
     times = np.maximum.accumulate(times, axis=1)  # behind its end a series stands still
     return IrregularSeries(
-        torch.from_numpy(times),
-        torch.from_numpy((total / np.maximum(seen, 1)).reshape(shape)),
-        torch.from_numpy((seen > 0).reshape(shape)),
+        torch.from_numpy(times).to(dtype),
+        torch.from_numpy(means).to(dtype).reshape(shape),
+        torch.from_numpy(seen > 0).reshape(shape),
         torch.from_numpy(lengths),
     )

@@ -106,12 +106,13 @@ class NoisyField(VectorField):
         return self.drift(t, y) + self.diffusion(t, y) * self._rate(t, y)
 
     def _rate(self, t: Tensor, y: Tensor) -> Tensor:
-        """The noise's slope in the interval of the grid that begins at t or, in float32, close to t."""
+        """The noise's slope at t. At a time of the grid, core asks on the side that a step is on."""
         assert self.grid is not None and self.rates is not None
-        index = ((t.double() - self.grid[0]) / self.dt).round().long().clamp(max=len(self.rates) - 1)
-        if index.dim():
-            return self.rates[index.reshape(-1), torch.arange(len(y), device=y.device)]
-        return self.rates.index_select(0, index.reshape(1))[0]
+        index = torch.searchsorted(self.grid, t.double().reshape(-1), right=True) - 1
+        index = index.clamp(0, len(self.rates) - 1)  # in float32 the ends of the span may lie beside it
+        if t.dim():
+            return self.rates[index, torch.arange(len(y), device=y.device)]
+        return self.rates.index_select(0, index)[0]
 
 
 def noisy_paths(field: NoisyField, y0: Tensor, times: Tensor, source: torch.Generator) -> Tensor:

@@ -23,6 +23,7 @@ from torchdyn_datasets import (
     robertson,
     spheres,
     spring,
+    three_body,
     two_body,
 )
 
@@ -174,6 +175,14 @@ class TestPictures:
         axes = data.plot().axes[0]
         seen = data.series.mask[0]
         assert sorted(len(line.get_xdata()) for line in axes.lines) == sorted(seen.sum(0).tolist())
+
+    def test_more_channels_than_colours_differ_by_their_lines(self, pyplot):
+        lines = three_body(1, steps=3, t1=0.1).plot().axes[0].lines
+        assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(lines) == 12
+
+    def test_the_title_counts(self, pyplot):
+        assert robertson(steps=5, t1=0.01).plot().get_suptitle() == "robertson (all): 1 trajectory"
+        assert two_body(4).plot().get_suptitle() == "two_body (all): 1 of 4 trajectories"
 
     def test_events_are_counted(self, pyplot):
         events = IrregularSeries(torch.tensor([[1.0, 2.0, 5.0]]), torch.ones(1, 3, 1))

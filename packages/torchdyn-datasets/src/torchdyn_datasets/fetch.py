@@ -72,14 +72,13 @@ def fetch(file: RemoteFile, *, progress: bool = True) -> Path:
 
     Example:
         >>> import hashlib, os, pathlib, tempfile
+        >>> from unittest.mock import patch
         >>> from torchdyn_datasets.fetch import RemoteFile, fetch
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> _ = (folder / "hello.txt").write_text("hello")
-        >>> before = os.environ.get("TORCHDYN_DATA")
-        >>> os.environ["TORCHDYN_DATA"] = str(folder)
-        >>> fetch(RemoteFile("hello.txt", (), (hashlib.sha256(b"hello").hexdigest(),))).name
+        >>> hello = RemoteFile("hello.txt", urls=(), sha256=(hashlib.sha256(b"hello").hexdigest(),))
+        >>> with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, TORCHDYN_DATA=folder):
+        ...     _ = pathlib.Path(folder, "hello.txt").write_text("hello")
+        ...     fetch(hello).name
         'hello.txt'
-        >>> _ = os.environ.pop("TORCHDYN_DATA") if before is None else os.environ.update(TORCHDYN_DATA=before)
     """
     found = find_local(file)
     if found is not None:

@@ -23,6 +23,8 @@ _SHOWN = 12
 _POINTS = 5000
 """So many points do."""
 
+_ONE = {"points": "point", "trajectories": "trajectory", "pictures": "picture", "nodes": "node"}
+
 
 def plot_points(record: Points) -> Figure:
     """A scatter plot of points in one to three dimensions, or of the first two of more.
@@ -69,7 +71,8 @@ def plot_trajectories(record: Trajectories) -> Figure:
     times = record.times.cpu().numpy()
     if plane:
         for index, name in enumerate(record.channels):
-            axes[0].plot(times, record.values[0, :, index].cpu().numpy(), label=name)
+            style = ("-", "--", ":")[index // 10 % 3]  # there are ten colours
+            axes[0].plot(times, record.values[0, :, index].cpu().numpy(), style, label=name)
         axes[0].legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         _name_axes(axes[0], "t", "state of the first")
         if float(record.times[-1]) > 1000 * float(record.times[1]) > 0:  # they were chosen to be seen like this
@@ -235,6 +238,7 @@ def _name_axes(axes: Axes, x: str, y: str) -> None:
 
 
 def _titled(figure: Figure, record: Any, shown: int, count: int, what: str) -> Figure:
+    what = _ONE.get(what, what) if count == 1 else what
     some = f"{shown} of {count} {what}" if shown < count else f"{count} {what}"
     figure.suptitle(f"{record.name} ({record.split}): {some}", fontsize="medium")
     return figure

@@ -1,9 +1,13 @@
 """A cache of its own for every test, and a server on this machine that stands in for the network."""
 
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+
+DATA = os.environ.get("TORCHDYN_DATA", "")  # read before the tests take it away
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +17,24 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHDYN_CACHE", str(folder))
     monkeypatch.delenv("TORCHDYN_DATA", raising=False)
     return folder
+
+
+@pytest.fixture
+def data(monkeypatch):
+    """The folder of real data, where there is one."""
+    if not DATA:
+        pytest.skip("TORCHDYN_DATA names no folder with the real data sets")
+    monkeypatch.setenv("TORCHDYN_DATA", DATA)
+    return Path(DATA)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder of data to put files into."""
+    made = tmp_path / "data"
+    made.mkdir()
+    monkeypatch.setenv("TORCHDYN_DATA", str(made))
+    return made
 
 
 class Server:

@@ -232,7 +232,8 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     """
     if not torch.compiler.is_compiling():
         raise Untraced
-    calls, reached = Calls(), None if task.adjoint is None else set[int]()
+    calls = Calls()
+    reached: set[int] | None = None if task.adjoint is None else set()
     problem = _problem(task, mark_tree(inputs, "in"), calls, reached)
     layout = problem.layout
     outputs: list[Tensor] = []

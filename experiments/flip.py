@@ -1,8 +1,8 @@
 """The one-dimensional flip: a neural ODE cannot exchange -1 and 1; with one more dimension it can.
 
 Settings of Dupont et al. 2019 (arXiv 1904.01681), section 3: 500 points, a network 2-16-16-1 of state and depth with
-ReLU, dopri5 to 1e-3, smooth L1 loss, Adam 5e-4, 50 epochs of batches of 32. A flow on the line keeps the order of points, so
-that the best it can do is 0 for both: a loss of 0.5.
+ReLU, dopri5 to 1e-3, smooth L1 loss, Adam 5e-4, 50 epochs of batches of 32. A flow on the line keeps the order of
+points, so that the best it can do is 0 for both: a loss of 0.5.
 """
 
 from __future__ import annotations

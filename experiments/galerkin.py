@@ -1,9 +1,9 @@
 """Weights that vary with depth separate a disc from the annulus around it in the plane itself.
 
-Settings of Massaroli et al. 2020 (arXiv 2002.08071): 1024 fresh points a step, mean squared error against -1 and 1, AdamW 1e-3 with
-weight decay 1e-6, 2000 steps, dopri5 to 1e-5, a linear layer behind it. The network is 2-16-16-2 with tanh, its middle layer in
-a Fourier basis of 5 harmonics; beside it the same network with constant weights, as many parameters in all (a wider
-middle), which sees the depth as a feature.
+Settings of Massaroli et al. 2020 (arXiv 2002.08071): 1024 fresh points a step, mean squared error against -1 and 1,
+AdamW 1e-3 with weight decay 1e-6, 2000 steps, dopri5 to 1e-5, a linear layer behind it. The network is 2-16-16-2 with
+tanh, its middle layer in a Fourier basis of 5 harmonics; beside it the same network with constant weights, as many
+parameters in all (a wider middle), which sees the depth as a feature.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def run(*, fast: bool) -> list[Outcome]:
     )
     width = 52  # as many parameters as 11 functions of depth make
     constant = DepthConcat(
-        autonomous(nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2)))
+        autonomous(
+            nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2))
+        )
     )
     losses = [_trained(field, fast=fast) for field in (varying, constant)]
     sizes = [sum(p.numel() for p in field.parameters()) for field in (varying, constant)]

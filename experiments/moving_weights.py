@@ -1,9 +1,9 @@
 """A map that no constant linear field has for its flow, and moving weights have.
 
-The flow of `y' = W y` is `exp(W)`, and a matrix with a negative eigenvalue that stands alone is the exponential of no real
-matrix (Culver 1966, doi:10.1090/S0002-9939-1966-0202740-6). `diag(-0.5, -2)` is one; the nearest exponentials are close to -1.25 I,
-which leaves a mean squared error of 0.5625 on standard normal points. With weights that move (ANODEv2, arXiv 1906.04596) the
-flow is a product of exponentials, and may be any matrix with a positive determinant.
+The flow of `y' = W y` is `exp(W)`, and a matrix with a negative eigenvalue that stands alone is the exponential of no
+real matrix (Culver 1966, doi:10.1090/S0002-9939-1966-0202740-6). `diag(-0.5, -2)` is one; the nearest exponentials are
+close to -1.25 I, which leaves a mean squared error of 0.5625 on standard normal points. With weights that move
+(ANODEv2, arXiv 1906.04596) the flow is a product of exponentials, and may be any matrix with a positive determinant.
 """
 
 from __future__ import annotations

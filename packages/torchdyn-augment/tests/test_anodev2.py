@@ -68,7 +68,9 @@ def test_an_own_grid_converges_with_the_fourth_order():
     y0, net = torch.ones(1, 1, dtype=DTYPE), scalar()
     exact = torch.exp(0.8 * (1 - torch.exp(torch.tensor(-1.0, dtype=DTYPE))))
     errors = [
-        float((solve(ANODEv2(net, Decay(), grid=n), y0, [0.0, 1.0], controller=TIGHT).ys[-1] - exact).detach().abs().max())
+        float(
+            (solve(ANODEv2(net, Decay(), grid=n), y0, [0.0, 1.0], controller=TIGHT).ys[-1] - exact).detach().abs().max()
+        )
         for n in (4, 8, 16)
     ]
     assert 12 < errors[0] / errors[1] < 20 and 12 < errors[1] / errors[2] < 20

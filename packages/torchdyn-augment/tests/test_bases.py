@@ -78,8 +78,6 @@ def test_legendre_is_orthogonal_with_squares_of_one_over_two_k_plus_one():
     torch.testing.assert_close(matrix.diagonal(), 1 / (2 * torch.arange(6, dtype=DTYPE) + 1))
 
 
-
-
 def test_bumps_are_one_at_their_centres_and_fall_by_their_width():
     basis = GaussianRBF(5, width=0.5).double()
     values = basis(torch.linspace(0.0, 1.0, 5, dtype=DTYPE))

@@ -88,10 +88,18 @@ def test_a_number_of_dimensions_is_a_whole_number(dims):
     [
         (ZeroAugmentation(1), torch.ones(3), r"shape \(3,\), which has no axis 1.*axis=-1"),
         (ZeroAugmentation(1), (torch.ones(3, 2),), "a tuple; wanted a tensor"),
-        (InputLayerAugmentation(nn.Conv2d(2, 2, 3, padding=1), 2), torch.ones(3, 2), r"Conv2d.*\(3, 2\).*\(N, C, H, W\)"),
+        (
+            InputLayerAugmentation(nn.Conv2d(2, 2, 3, padding=1), 2),
+            torch.ones(3, 2),
+            r"Conv2d.*\(3, 2\).*\(N, C, H, W\)",
+        ),
         (InputLayerAugmentation(nn.Conv2d(2, 2, 3, padding=1), 2), torch.ones(2, 5, 5), r"Conv2d.*\(N, C, H, W\)"),
         (InputLayerAugmentation(nn.Conv1d(2, 2, 3, padding=1), 2), torch.ones(2, 5), r"Conv1d.*\(N, C, W\)"),
-        (InputLayerAugmentation(nn.Conv2d(2, 2, 3), 2), torch.ones(3, 2, 5, 5), r"made \(3, 2, 3, 3\).*wanted \(3, 2, 5, 5\)"),
+        (
+            InputLayerAugmentation(nn.Conv2d(2, 2, 3), 2),
+            torch.ones(3, 2, 5, 5),
+            r"made \(3, 2, 3, 3\).*wanted \(3, 2, 5, 5\)",
+        ),
         (InputLayerAugmentation(nn.Linear(2, 3), 2), torch.ones(3, 2), r"made \(3, 3\).*wanted \(3, 2\)"),
         (InputLayerAugmentation(nn.Linear(2, 2), 2, whole=True), torch.ones(3, 2), r"made \(3, 2\).*wanted \(3, 4\)"),
     ],
@@ -102,7 +110,7 @@ def test_states_of_another_rank_are_refused(augmentation, state, words):
 
 
 def test_a_state_that_was_not_lifted_is_not_projected():
-    with pytest.raises(ShapeError, match="has 2 dimensions|with 2 dimensions"):
+    with pytest.raises(ShapeError, match="with 2 dimensions"):
         ZeroAugmentation(2).project(torch.ones(3, 2))
 
 

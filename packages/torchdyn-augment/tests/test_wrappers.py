@@ -81,7 +81,9 @@ def test_a_spring_of_second_order_swings():
     ts = torch.linspace(0.0, 3.0, 4, dtype=DTYPE)
     ys = solve(HigherOrder(lambda t, y: -y[:, :1]), y0, ts, controller=TIGHT).ys
     x, v = y0[:, 0], y0[:, 1]
-    want = torch.stack((x * ts[:, None].cos() + v * ts[:, None].sin(), v * ts[:, None].cos() - x * ts[:, None].sin()), -1)
+    want = torch.stack(
+        (x * ts[:, None].cos() + v * ts[:, None].sin(), v * ts[:, None].cos() - x * ts[:, None].sin()), -1
+    )
     torch.testing.assert_close(ys, want, rtol=1e-7, atol=1e-7)
 
 

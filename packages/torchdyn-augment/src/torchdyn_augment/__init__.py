@@ -1,4 +1,4 @@
-"""Augmentation and depth variance for neural ODEs: ANODE, higher order, data control, Galerkin, hypernetworks, ANODEv2."""
+"""Augmentation and depth variance for neural ODEs: ANODE, higher order, data control, Galerkin layers, ANODEv2."""
 
 from __future__ import annotations
 

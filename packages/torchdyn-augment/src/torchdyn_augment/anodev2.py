@@ -26,9 +26,9 @@ class ANODEv2(VectorField):
 
     - together (`grid=None`): state and weights are one state, `(y, [w, ...])`, and take steps in common. Solve with
       `augmentation=field.augmentation`, which puts the weights beside `y` and takes them away.
-    - on their own grid (`grid=n`): before a solve begins, the weights take `n` steps of the classical Runge-Kutta method
-      over the whole depth; the state's solver then reads them off cubic Hermite interpolation, and its steps follow
-      from the state alone.
+    - on their own grid (`grid=n`): before a solve begins, the weights take `n` steps of the classical Runge-Kutta
+      method over the whole depth; the state's solver then reads them off cubic Hermite interpolation, and its steps
+      follow from the state alone.
 
     Arguments:
         net: A network of the state.

@@ -1,7 +1,8 @@
 """Bases of functions of depth, in which weights that vary with it are expanded.
 
-All take times of any shape and put the functions' values on a new last axis. Time is mapped to `s = dilation * t + shift`
-first; on `s` in [0, 1] the bases are what their names say: whole harmonics, whole powers, orthogonal polynomials.
+All take times of any shape and put the functions' values on a new last axis. Time is mapped to `s = dilation * t +
+shift` first; on `s` in [0, 1] the bases are what their names say: whole harmonics, whole powers, orthogonal
+polynomials.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class DepthConcat(WrappedField):
 
     Arguments:
         field: Takes `(t, [y, t])` and returns the slope of `y`: a network lifted by `autonomous`.
-        axis: Where the feature is added: 1 for `(N, features)` and for images, -1 for vectors with any number of axes in
-            front.
+        axis: Where the feature is added: 1 for `(N, features)` and for images, -1 for vectors with any number of axes
+            in front.
 
     Shapes:
         y: `(N, C, *)`; the inner field sees `(N, C + 1, *)`.  t: `()`, or one for each row.

@@ -37,7 +37,7 @@ class _Galerkin(DepthVariant):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw coefficients so that the weights at a depth are, on average over it, as large as those of torch's layers."""
+        """Draw coefficients such that weights are, on average over depth, as large as those of torch's layers."""
         with torch.no_grad():
             t = torch.linspace(0.0, 1.0, 101, device=self.weight.device)
             scale = self.basis(t).square().sum(-1).mean().rsqrt()
@@ -63,7 +63,8 @@ class _Galerkin(DepthVariant):
         every = every.unflatten(axis, (self.basis.size, outs))
         shape = [1] * every.dim()
         shape[0], shape[axis] = rows, self.basis.size
-        return (every * values.reshape(shape)).sum(axis)
+        weighted: Tensor = (every * values.reshape(shape)).sum(axis)
+        return weighted
 
     def output_axis(self, output: Tensor) -> int:
         """The axis of the outputs."""

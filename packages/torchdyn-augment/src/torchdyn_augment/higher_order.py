@@ -23,8 +23,8 @@ class HigherOrder(WrappedField):
     Arguments:
         field: Gives the highest derivative, `f(t, y) -> (N, C / order, *)` of the whole state.
         order: Of the equation.
-        axis: Where positions and derivatives lie: 1 for `(N, features)` and for images, -1 for vectors with any number of
-            axes in front.
+        axis: Where positions and derivatives lie: 1 for `(N, features)` and for images, -1 for vectors with any number
+            of axes in front.
 
     Shapes:
         y: `(N, C, *)`, with `C` a multiple of the order: `[x, x', ...]`.

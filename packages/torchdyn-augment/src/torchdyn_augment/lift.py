@@ -131,7 +131,7 @@ def _check_convolution(layer: nn.Module, y: Tensor) -> None:
     """A convolution takes a state of one axis fewer for a sample without a batch, and says little of any other."""
     first = next((part for part in layer.modules() if isinstance(part, (_ConvNd, nn.Linear))), None)
     if isinstance(first, _ConvNd) and y.dim() != 2 + len(first.kernel_size):
-        wanted = ("N", "C", "D", "H", "W")[: 2] + ("D", "H", "W")[-len(first.kernel_size) :]
+        wanted = ("N", "C", "D", "H", "W")[:2] + ("D", "H", "W")[-len(first.kernel_size) :]
         raise ShapeError(
             f"the layer is a {type(first).__name__} and the state has shape {tuple(y.shape)}; wanted "
             f"({', '.join(wanted)}), or a linear layer"

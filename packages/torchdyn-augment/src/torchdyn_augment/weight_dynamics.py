@@ -36,8 +36,8 @@ class ReactionDiffusionAdvection(WeightDynamics):
 
     Derivatives are differences between neighbours, around the ends, along the axes of a kernel (all but the first two
     of a convolution's weights), along the last axis of any other tensor. `tau = softplus(.)` is positive: what spreads
-    is smoothed. Each parameter has coefficients of its own, which are learned; they start so that nothing moves but by a
-    hundredth.
+    is smoothed. Each parameter has coefficients of its own, which are learned; they start so that nothing moves but by
+    a hundredth.
 
     Arguments:
         net: The network whose weights move.
@@ -46,8 +46,8 @@ class ReactionDiffusionAdvection(WeightDynamics):
         IncompatibleError: If it has no parameters.
 
     References:
-        Zhang, Yao, Gholami, Gonzalez, Keutzer, Mahoney, Biros (2019), ANODEV2: a coupled neural ODE framework, section 3.
-        arXiv 1906.04596
+        Zhang, Yao, Gholami, Gonzalez, Keutzer, Mahoney, Biros (2019), ANODEV2: a coupled neural ODE framework, section
+        3. arXiv 1906.04596
 
     Example:
         >>> import torch
@@ -94,8 +94,8 @@ class LearnedDynamics(WeightDynamics):
         OptionError: If the width is no whole number of at least 1.
 
     References:
-        Zhang, Yao, Gholami, Gonzalez, Keutzer, Mahoney, Biros (2019), ANODEV2: a coupled neural ODE framework, section 3.
-        arXiv 1906.04596
+        Zhang, Yao, Gholami, Gonzalez, Keutzer, Mahoney, Biros (2019), ANODEV2: a coupled neural ODE framework, section
+        3. arXiv 1906.04596
 
     Example:
         >>> import torch

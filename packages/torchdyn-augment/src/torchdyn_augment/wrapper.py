@@ -39,7 +39,8 @@ class WrappedField(VectorField):
         self.field = field
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Any) -> Self:
-        return self._with(self.field.begin(t0, t1, self.seen(t0, y0))) if self._is_begun() else self
+        field = self.field
+        return self._with(field.begin(t0, t1, self.seen(t0, y0))) if isinstance(field, VectorField) else self
 
     def seen(self, t: Tensor, y: Any) -> Any:
         """The state as the inner field sees it."""
@@ -52,9 +53,6 @@ class WrappedField(VectorField):
         if not isinstance(self.field, VectorField):
             raise IncompatibleError(f"{type(self).__name__} wraps a function, which is driven by no path")
         return self._with(self.field.driven_by(path))
-
-    def _is_begun(self) -> bool:
-        return isinstance(self.field, VectorField)
 
     def _with(self, field: nn.Module) -> Self:
         return self if field is self.field else self.replace(field=field)

@@ -134,6 +134,13 @@ def quickstart(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def experiments(session: nox.Session) -> None:
+    """Reproduce figures of papers and write experiments/README.md; `-- --fast` tries it without writing."""
+    install(session, *editable("torchdyn-core"), *editable("torchdyn-augment", "torchdyn-datasets"))
+    session.run("python", "-m", "experiments", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against peers, side by side, and write benchmarks/README.md; `-- --fast` tries it without writing."""
     install(session, *editable("torchdyn-core", extras="[torchdiffeq,plot]"), *PEERS)

@@ -237,6 +237,41 @@ def test_bad_input_is_the_error_that_it_is_without_compiling():
         solve(FIELD, Y, [0.0, 1.0], solver="rk4", controller=Fixed(grid=[0.0, 2.0]), compile="require")
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda t, y: {"a": -y["a"]},
+        lambda t, y: {"a": -y["a"], "b": y["b"].float()},
+        lambda t, y: {"a": -y["a"], "b": None},
+        lambda t, y: {"a": -y["a"], "b": y["a"] @ y["b"]},
+        lambda t, y: {"a": -y["a"], "b": -y["c"]},
+    ],
+    ids=["structure", "dtype", "nothing", "arithmetic", "key"],
+)
+def test_a_field_that_is_wrong_is_told_so_in_the_words_of_the_eager_loop(field):
+    y0 = {"a": Y, "b": Y.clone()}
+    with pytest.raises((ShapeError, RuntimeError, KeyError)) as eager:
+        solve(field, y0, [0.0, 1.0])
+    with pytest.raises(type(eager.value), match=re.escape(str(eager.value))):
+        solve(field, y0, [0.0, 1.0], compile="require")
+
+
+def test_a_dict_may_come_back_in_another_order():
+    y0 = {"a": Y, "b": [2.0 * Y, {"c": 3.0 * Y, "d": 4.0 * Y}]}
+
+    def field(t, y):
+        below = y["b"][1]
+        return {"b": [-2.0 * y["b"][0], {"d": -4.0 * below["d"], "c": -3.0 * below["c"]}], "a": -y["a"]}
+
+    options = {"solver": "heun", "controller": Fixed(steps=4)}
+    for compile in (False, "require"):
+        got = solve(field, y0, [0.0, 1.0], compile=compile, **options).ys
+        found = got["a"], got["b"][0], got["b"][1]["c"], got["b"][1]["d"]
+        for rate, part in enumerate(found, 1):
+            want = solve(lambda t, y, rate=rate: -rate * y, rate * Y, [0.0, 1.0], **options).ys
+            torch.testing.assert_close(part, want, rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_what_save_makes_of_the_state_is_reported(per_sample):
     def report(compile):

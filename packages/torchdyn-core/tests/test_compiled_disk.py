@@ -16,6 +16,7 @@ import json, pathlib, sys
 import torch
 from torch._dynamo.utils import counters
 from torchdyn_core import Fixed, solve
+from torchdyn_core.compiled import wide_products
 from torchdyn_core.compiled.kernel import Kernel, Shadows
 
 def gradient(rate, compile):
@@ -33,8 +34,14 @@ def sized():
     assert float(kernel(rows)[0]) == 10 and float(kernel(rows[:3])[0]) == 6
     return [shadows.admits(shadows.values([torch.empty(size, 2)])) for size in (3, 50, 10_000_000)]
 
+def wide():
+    wide_products._mkl_gets_half = lambda: True
+    shadows, rows, weight = Shadows(), torch.ones(9, 8), torch.ones(8, 8)
+    inputs = [shadows.of(rows, [False, False]), shadows.of(weight, [False, False])]
+    return float(Kernel(lambda x, w: [x @ w], shadows, inputs)(rows, weight)[0].sum())
+
 log, seen = pathlib.Path(sys.argv[1]), []
-for call in (lambda: solved(2.0), sized, lambda: solved(float(sys.argv[2]))):
+for call in (lambda: solved(2.0), sized, wide, lambda: solved(float(sys.argv[2]))):
     counters.clear()
     log.write_text("")
     result = call()
@@ -66,19 +73,25 @@ def processes(tmp_path_factory):
 
 def test_a_second_process_compiles_nothing(processes):
     kernels = 3  # start, loop, gradient
-    (first, _, again), (second, _, _) = processes
+    (first, *_, again), (second, *_) = processes
     assert first["compiled"] >= kernels == first["miss"]
     assert again == {"result": None, "compiled": 0, "hit": 0, "miss": 0, "bypass": 0}
     assert second == {"result": None, "compiled": 0, "hit": kernels, "miss": 0, "bypass": 0}
 
 
 def test_a_constant_that_differs_is_compiled(processes):
-    _, (_, _, other) = processes
+    _, (*_, other) = processes
     assert other["compiled"] and other["miss"]  # its results were looked at where they were made
 
 
 def test_what_a_kernel_assumes_of_sizes_is_known_to_a_second_process(processes):
-    (_, first, _), (_, second, _) = processes
+    (_, first, *_), (_, second, *_) = processes
     assert first["miss"] == second["hit"] == 1 and not second["compiled"]
     # how torch adds up depends on how much there is, so that a kernel holds for sizes up to some number
     assert first["result"] == second["result"] == [True, True, False]
+
+
+def test_products_by_onednn_are_kept_too(processes):
+    (_, _, first, _), (_, _, second, _) = processes
+    assert first["miss"] == second["hit"] == 1 and not second["compiled"] and not second["bypass"]
+    assert first["result"] == second["result"] == 9 * 8 * 8

@@ -1,10 +1,15 @@
 """Products of narrow matrices are written out, and are what a library makes of them."""
 
+import shutil
+
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from torchdyn_core import Fixed, autonomous, solve
+from torchdyn_core.compiled import while_loop, wide_products
 from torchdyn_core.compiled.products import DECOMPOSITIONS, addmm, mm
+from torchdyn_core.compiled.wide_products import PRODUCT
 
 aten = torch.ops.aten
 WIDE = 7
@@ -67,3 +72,77 @@ def test_other_factors_stay(factors):
 
 def test_an_empty_axis_stays():
     assert mm(torch.ones(3, 0), torch.ones(0, WIDE)) is NotImplemented
+
+
+def test_wide_ones_go_to_onednn_where_mkl_gets_half_of_the_processor(monkeypatch):
+    monkeypatch.setattr(wide_products, "_mkl_gets_half", lambda: True)
+    wide, thin = torch.randn(16, 8), torch.randn(8, WIDE)
+    inputs = wide, torch.randn(16, 12)
+    found, graph = operators(lambda a, b: torch.addmm(b[0], a.t(), b), *inputs)
+    assert PRODUCT in found and not {aten.mm.default, aten.addmm.default} & set(found)
+    torch.testing.assert_close(graph(*inputs), torch.addmm(inputs[1][0], wide.t(), inputs[1]))
+    for a, b in ((wide, thin), (wide.double(), wide.double().t())):
+        assert operators(torch.mm, a, b)[0] == [aten.mm.default]
+    monkeypatch.setattr(wide_products, "_mkl_gets_half", lambda: False)
+    assert PRODUCT not in operators(torch.mm, wide, wide.t())[0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "half"),
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_f": True}, True), ({"cpu_name": "AMD EPYC", "avx512_f": False}, False),
+        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_f": True}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_which_processors_mkl_gets_half_of(facts, half, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: facts)
+    assert wide_products._mkl_gets_half.__wrapped__() is half
+
+
+COMPILES = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiling needs a C++ compiler"
+)
+
+
+@COMPILES
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_compiled_of_one_is_the_product(threads):
+    """Of any number of rows and terms, none among them, and in any layout."""
+
+    def products(a, b, c):
+        return wide_products.product(a, b), wide_products.product(a.t(), c), wide_products.product(c[:, ::2], b)
+
+    compiled = torch.compile(products, fullgraph=True, options={"cpp_wrapper": True})
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for rows in (7, 256, 700, 40_000):
+            inputs = torch.randn(rows, 12), torch.randn(12, 10), torch.randn(rows, 24)
+            for part in inputs[::2]:
+                torch._dynamo.maybe_mark_dynamic(part, 0)
+            for found, expected in zip(compiled(*inputs), products(*inputs), strict=True):
+                torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    finally:
+        torch.set_num_threads(before)
+
+
+@COMPILES
+def test_weights_that_a_loop_takes_turned_are_turned_before_it(monkeypatch):
+    """Once, whatever the number of steps and of stages."""
+    monkeypatch.setattr(wide_products, "_mkl_gets_half", lambda: True)
+    made, original = [], wide_products.turned
+    monkeypatch.setattr(while_loop, "turned", lambda *given: made.append(original(*given)) or made[-1])
+    torch.manual_seed(0)
+    field = autonomous(torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 8)))
+    y0, parameters = torch.randn(9, 8, requires_grad=True), list(field.parameters())
+
+    def outcome(compile):
+        out = solve(field, y0, [0.0, 1.0], solver="rk4", controller=Fixed(steps=5), compile=compile).ys[-1]
+        return out, *torch.autograd.grad(out.square().sum(), [y0, *parameters])
+
+    for _ in range(2):
+        for found, expected in zip(outcome("require"), outcome(False), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            parameters[0].mul_(1.5)  # what was turned is turned again
+    assert [len(places) for places in made] == [2, 2]

@@ -188,7 +188,12 @@ def _checked(out: Tree, like: Tree) -> Tree:
     except Exception as error:
         raise ShapeError(f"the field returned {type(out).__name__}; wanted a tree like y0") from error
     if got_spec != spec:
-        raise ShapeError(f"the field returned {_describe(out)}; wanted a tree like y0: {_describe(like)}")
+        try:
+            got = spec.flatten_up_to(out)  # which takes dicts in any order
+        except ValueError as error:
+            raise ShapeError(
+                f"the field returned {_describe(out)}; wanted a tree like y0: {_describe(like)}"
+            ) from error
     return unflatten(
         [_checked_leaf(f" in leaf {i}", g, p) for i, (g, p) in enumerate(zip(got, parts, strict=True))], spec
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,9 @@ class VectorField(nn.Module):
         >>> solve(Decay(), torch.ones(1), torch.tensor([0.0, 0.5])).ys[-1].detach()
         tensor([0.3679])
     """
+
+    refuses_rows: ClassVar[str] = ""
+    """Why rows cannot take steps of their own, where they cannot: `per_sample` is then refused with this reason."""
 
     def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:
         """The slope `dy/dt`, a tree like `y`; `args` comes as one more argument where `solve` was given it."""

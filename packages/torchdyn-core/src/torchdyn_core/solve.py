@@ -125,6 +125,7 @@ def solve(
     # a compiler differentiates the steps that it traces, and decides what of them to keep
     driver, backward = (_driver(compile, backward), backward) if known else (Eager(), Direct())
     _check_functions(integral_loss=integral_loss, save=save)
+    _check_rows(field, per_sample)
     _check_switches(record_steps=record_steps, dense=dense, throw=throw, progress=progress)
     resume = y0 if isinstance(y0, Final) else None
     state = checked_state(y0.y if isinstance(y0, Final) else y0, known)
@@ -158,6 +159,7 @@ def configured_options(field: Any, options: Mapping[str, Any]) -> dict[str, Any]
     _check_switches(**{name: whole[name] for name in ("record_steps", "dense", "throw", "progress")})
     if not isinstance(whole["per_sample"], (bool, Tensor)):
         raise OptionError(f"per_sample={whole['per_sample']!r}; wanted True, False, or a long tensor of segment ids")
+    _check_rows(field, whole["per_sample"])
     return whole
 
 
@@ -212,6 +214,11 @@ def _check_functions(**functions: Any) -> None:
     for name, function in functions.items():
         if function is not None and not callable(function):
             raise OptionError(f"{name}={function!r}; wanted a function of time and state, {name}(t, y)")
+
+
+def _check_rows(field: Any, per_sample: Any) -> None:
+    if per_sample is not False and isinstance(field, VectorField) and field.refuses_rows:
+        raise IncompatibleError(f"{type(field).__name__} takes no per_sample: {field.refuses_rows}")
 
 
 def _check_switches(**switches: Any) -> None:

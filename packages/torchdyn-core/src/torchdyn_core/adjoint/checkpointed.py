@@ -30,9 +30,9 @@ from torchdyn_core.binding import autograd_sequence
 from torchdyn_core.errors import OptionError, warn_once
 from torchdyn_core.leaves import check_known
 from torchdyn_core.loop.driver import Eager
-from torchdyn_core.loop.problem import Outputs, Problem, Record, Trajectory
+from torchdyn_core.loop.problem import Outputs, Packing, Problem, Record, Trajectory
 from torchdyn_core.loop.transition import Outcome, first_carry, replay
-from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
+from torchdyn_core.tree import Tree, flatten, leaves, tree_map
 
 __all__ = ["Checkpointed", "Recorded", "Replayed"]
 
@@ -109,7 +109,7 @@ class Checkpointed(Adjoint):
         guard.verify()
         finished, session.trajectory = session.trajectory, None
         assert finished is not None
-        finished.outputs = unflatten(outputs, session.spec)
+        finished.outputs = Outputs.unpacked(outputs, session.packing)
         return finished
 
 
@@ -126,7 +126,7 @@ class _Session:
         self.inputs, self.loop = inputs, loop
         self.tape = FullTape() if memory is None else BoundedTape(memory)
         self.trajectory: Trajectory | None = None
-        self.spec: Any = None
+        self.packing: Packing = []
         self.context = autocast_state(inputs.problem.layout.device)
 
     def forward(self) -> tuple[Tensor, ...]:
@@ -135,7 +135,7 @@ class _Session:
             plain = replace(self.inputs.problem, ts=self.inputs.problem.ts.detach())
             self.trajectory = _evaluate(plain, self.loop, self.tape)
         self.inputs.stats = self.trajectory.stats
-        flat, self.spec = flatten(self.trajectory.outputs)
+        flat, self.packing = self.trajectory.outputs.packed()
         outputs = self.trajectory.outputs
         self.last = tree_map(Tensor.detach, outputs.y)  # the outputs themselves will lead back here
         self.state_leaves = len(leaves(outputs.y)) + len(leaves(outputs.carry))
@@ -153,7 +153,7 @@ class _Session:
     def _backward(self, cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
         """Gradients of the inputs, step by step."""
         inputs, problem = self.inputs, self.inputs.problem
-        wanted = _Cotangents(self.tape.records, unflatten(cotangents, self.spec))
+        wanted = _Cotangents(self.tape.records, Outputs.unpacked(cotangents, self.packing))
         known, sequence = inputs.known(), autograd_sequence()
         sums: list[Tensor | None] = [None] * len(inputs.outer)
         state = list(cotangents[: self.state_leaves])  # the last state and carry come first
@@ -225,7 +225,7 @@ class _Session:
 
     def _recorded(self) -> Recorded:
         """All steps, to be replayed as one graph."""
-        made = Recorded(self.inputs, self.tape.records, self.spec, len(leaves(self.inputs.problem.y0)))
+        made = Recorded(self.inputs, self.tape.records, self.packing, len(leaves(self.inputs.problem.y0)))
         made.context = self.context
         return made
 
@@ -245,12 +245,12 @@ class Recorded:
     Arguments:
         inputs: What the solve is differentiated with respect to.
         records: The steps.
-        spec: The structure of the solve's outputs.
+        packing: The structure of the solve's outputs.
         states: How many leaves the last state has.
     """
 
-    def __init__(self, inputs: Inputs, records: list[Record], spec: Any, states: int) -> None:
-        self.inputs, self.records, self.spec, self._states = inputs, records, spec, states
+    def __init__(self, inputs: Inputs, records: list[Record], packing: Packing, states: int) -> None:
+        self.inputs, self.records, self.packing, self._states = inputs, records, packing, states
         self.context = autocast_state(inputs.problem.layout.device)
 
     def differentiable(self, tensors: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> list[Tensor | None]:
@@ -266,7 +266,7 @@ class Recorded:
         alive: list[Tensor | None] = [None] * len(cotangents)
         for i, cot in given:
             alive[i] = _alive(cot)
-        wanted = _Cotangents(self.records, unflatten(alive, self.spec))
+        wanted = _Cotangents(self.records, Outputs.unpacked(alive, self.packing))
         pairs: list[Pair] = []
         with self.context():
             carry = first_carry(problem)

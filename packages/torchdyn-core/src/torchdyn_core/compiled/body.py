@@ -143,7 +143,11 @@ class Lockstep(Layout):
         parts = leaves(ratio)
         count = sum(part.numel() for part in parts)
         squares = [self.sum_rows(_square(part)) for part in parts]
-        return (torch.stack(squares).sum() / max(count, 1)).sqrt() if len(parts) > 1 else (squares[0] / count).sqrt()
+        return (
+            (torch.stack(squares).sum() / max(count, 1)).sqrt()
+            if len(parts) > 1
+            else (squares[0] / max(count, 1)).sqrt()
+        )
 
     def finite(self, tree: Tree) -> Tensor:
         flag = self.flag(True)
@@ -228,20 +232,10 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     """
     if not torch.compiler.is_compiling():
         raise Untraced
-    inputs = mark_tree(inputs, "in")
-    layout = _layout(task.layout, inputs)
-    span = Span(inputs.start, inputs.end, inputs.direction)
     calls = Calls()
-    reached: set[int] | None = None
-    field = TracedField(task.source, task.args, calls)
-    if task.adjoint is not None:
-        reached = set()
-        field = TracedField(augmented(field, replace(task.adjoint, known=None, reached=reached)), None, Calls())
-    problem = Problem(
-        field, task.solver, task.controller, layout, inputs.y0,
-        torch.stack((inputs.start.detach(), inputs.end.detach())), span, _TracedJumps(inputs.jumps, span),
-        integral_loss=task.integral_loss, dense=task.dense,
-    )  # fmt: skip
+    reached: set[int] | None = None if task.adjoint is None else set()
+    problem = _problem(task, mark_tree(inputs, "in"), calls, reached)
+    layout = problem.layout
     outputs: list[Tensor] = []
 
     def counted(before: int) -> int:
@@ -276,6 +270,19 @@ def body(task: Task, inputs: Inputs) -> tuple[Shapes, list[Tensor]]:
     costs = Costs(begin, step, rebuild, counted(before))
     shapes = Shapes(cursor, integral, dense, costs, None if reached is None else list(reached))
     return shapes, [leaf.detach() for leaf in outputs]
+
+
+def _problem(task: Task, inputs: Inputs, calls: Calls, reached: set[int] | None) -> Problem:
+    """The problem whose parts are traced."""
+    layout, span = _layout(task.layout, inputs), Span(inputs.start, inputs.end, inputs.direction)
+    field = TracedField(task.source, task.args, calls)
+    if task.adjoint is not None and reached is not None:
+        field = TracedField(augmented(field, replace(task.adjoint, known=None, reached=reached)), None, Calls())
+    return Problem(
+        field, task.solver, task.controller, layout, inputs.y0,
+        torch.stack((inputs.start.detach(), inputs.end.detach())), span, _TracedJumps(inputs.jumps, span),
+        integral_loss=task.integral_loss, dense=task.dense,
+    )  # fmt: skip
 
 
 def _replayed(problem: Problem, cursor: Cursor, t1: Tensor) -> list[Tensor]:

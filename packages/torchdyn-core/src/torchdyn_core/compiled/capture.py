@@ -13,11 +13,13 @@ import itertools
 import threading
 import types
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
+from torch.utils._sympy.symbol import SymT, symbol_is_type
 
 from torchdyn_core.compiled.body import Inputs, Shapes, Task, Untraced, body
 from torchdyn_core.compiled.engine import Engine, Signature
@@ -45,6 +47,12 @@ class Captured:
     """
 
     def __init__(self, graph: fx.GraphModule) -> None:
+        for node in graph.graph.nodes:
+            if _is_of_a_value(node):
+                raise IncompatibleError(
+                    f"the field makes a Python number of a tensor, or of a NumPy number{_line(node)}; wanted it left a "
+                    "tensor, or a Python number from the start"
+                )
         self.graph = fx.GraphModule(graph, graph.graph)  # not the lazy kind
         self.signature = _signature(graph)
         self._loose = any(map(any, self.signature.moving))
@@ -63,6 +71,24 @@ class Captured:
             made.inspect()
             self._engines.append(made)
             return made
+
+
+def _is_of_a_value(node: fx.Node) -> bool:
+    """Whether a node is a number that is made of a tensor's value, as `item()` and `float(tensor)` are."""
+    value = node.meta.get("example_value")
+    if not isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        return False
+    return node.target in ("item", "tolist") or any(symbol_is_type(s, _VALUES) for s in value.node.expr.free_symbols)
+
+
+_VALUES = (SymT.FLOAT, SymT.UNBACKED_FLOAT, SymT.UNBACKED_INT)
+
+
+def _line(node: fx.Node) -> str:
+    """Where in the field's text a node comes from."""
+    frames = [line.strip() for line in (node.stack_trace or "").splitlines() if line.strip().startswith("File ")]
+    own = [frame for frame in frames if "torchdyn_core" not in frame]
+    return f" ({own[-1]})" if own else ""
 
 
 def configuration(task: Task, inputs: Inputs) -> Key:
@@ -101,16 +127,19 @@ def _traced(key: Key, task: Task, inputs: Inputs) -> Shapes:
         IncompatibleError: If Dynamo is kept from tracing.
     """
     shapes: Shapes
+    guarded, field = _guarded(key, task), _identity(task)
     with _config(LIMIT):
         try:
-            shapes, _ = _guarded(key, task).traced(task, inputs)
+            guarded.captures[id(field)] += 1
+            shapes, _ = guarded.traced(task, inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:
-            owner = _owners(task)[0]
-            name = getattr(owner, "__qualname__", None) or getattr(owner, "co_qualname", "the field")
-            warn_once(
-                f"compile: {name} was captured {LIMIT} times, since a Python value that it reads changes with every "
-                "solve; wanted it as a tensor, through args= or as a buffer"
-            )
+            if 2 * guarded.captures[id(field)] > LIMIT:  # else there are that many fields of one class
+                owner = _owners(task)[0]
+                name = getattr(owner, "__qualname__", None) or getattr(owner, "co_qualname", "the field")
+                warn_once(
+                    f"compile: {name} was captured {guarded.captures[id(field)]} times, since a Python value that it "
+                    "reads changes with every solve; wanted it as a tensor, through args= or as a buffer"
+                )
             _forget(key)
             shapes, _ = _guarded(key, task).traced(task, inputs)
         except Untraced:
@@ -123,9 +152,15 @@ def _traced(key: Key, task: Task, inputs: Inputs) -> Shapes:
 def _owners(task: Task) -> list[object]:
     """What captures are kept with: codes of functions, classes of the rest, a method's coefficients."""
     parts = (task.source, task.solver, task.controller, task.integral_loss)
-    owners: list[object] = [part.__code__ if isinstance(part, types.FunctionType) else type(part) for part in parts]
+    owners = [_owner(part) for part in parts]
     tableau = getattr(task.solver, "tableau", None)
     return [*owners, tableau] if isinstance(tableau, ButcherTableau) else owners
+
+
+def _owner(part: Any) -> object:
+    while isinstance(part, (types.MethodType, functools.partial)):
+        part = part.__func__ if isinstance(part, types.MethodType) else part.func
+    return part.__code__ if isinstance(part, types.FunctionType) else type(part)
 
 
 class _Guarded(NamedTuple):
@@ -135,11 +170,13 @@ class _Guarded(NamedTuple):
         known: Only where guards hold of a graph; raises `Untraced` else. Takes half as long as the other.
         traced: Traces it where none do.
         guards: Whose methods have to be the same, too.
+        captures: How often which field was captured.
     """
 
     known: Callable[..., Any]
     traced: Callable[..., Any]
     guards: Guards
+    captures: Counter[int]
 
 
 _functions: dict[Key, _Guarded] = {}
@@ -159,7 +196,7 @@ def _guarded(key: Key, task: Task) -> _Guarded:
                 guards = Guards(task.solver, own.__globals__)
                 options: dict[str, Any] = {"guard_filter_fn": guards}
                 traced = torch.compile(own, backend=_backend, fullgraph=True, options=options)
-                _functions[key] = _Guarded(torch._dynamo.run(own), traced, guards)
+                _functions[key] = _Guarded(torch._dynamo.run(own), traced, guards, Counter())
                 for owner in _owners(task):
                     weakref.finalize(owner, _forget, key)
             made = _functions[key]

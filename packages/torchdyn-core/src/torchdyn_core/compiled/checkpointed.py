@@ -19,7 +19,7 @@ from torchdyn_core.compiled.second import differentiable
 from torchdyn_core.compiled.tape import Bounded, Kept, chunks_for
 from torchdyn_core.compiled.trust import Differs, Miscompiled
 from torchdyn_core.errors import GradientError, IncompatibleError, warn_once
-from torchdyn_core.loop.problem import Outputs, Trajectory
+from torchdyn_core.loop.problem import Outputs, Packing, Trajectory
 from torchdyn_core.loop.transition import saved
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map, unflatten
 
@@ -44,7 +44,7 @@ def solved(session: Session, memory: int | None = None) -> Trajectory:
     if torch.is_grad_enabled() and any(t.requires_grad for t in outer):
         replay = _Replay(session, places, chunks_for(session, memory))
         flat = Replayed.apply(replay, *outer)  # type: ignore[no-untyped-call]
-        result, outputs = replay.finish(), unflatten(flat, replay.spec)
+        result, outputs = replay.finish(), Outputs.unpacked(flat, replay.packing)
     else:
         result = run(session)
         outputs = _outputs(session, result)
@@ -95,7 +95,7 @@ class _Replay:
     def __init__(self, session: Session, places: list[int], chunks: Kept | Bounded) -> None:
         self.session, self.places, self.chunks = session, places, chunks
         self.context = autocast_state(session.problem.layout.device)
-        self.spec: Any = None
+        self.packing: Packing = []
         self._forward: Run | None = None
         constant = [t for i, t in enumerate(session.environment) if i not in places and not t.is_inference()]
         self._constants = [(t, t._version) for t in constant]
@@ -107,7 +107,7 @@ class _Replay:
         place = self.session.engine.place
         self.last = [[leaf.detach() for leaf in pick(result.cursor, part)] for part in (place.y, place.state.carry)]
         self.integral = [leaf.detach() for leaf in result.integral]
-        flat, self.spec = flatten(_outputs(self.session, result))
+        flat, self.packing = _outputs(self.session, result).packed()
         return tuple(flat)
 
     def finish(self) -> Run:
@@ -126,7 +126,7 @@ class _Replay:
                 warn_once(f"compile=True computes this gradient eagerly: {reason}")
         environment = [self.session.environment[i] for i in self.places]
         with self.context(), torch.enable_grad():
-            grads = differentiable(self.session, self.chunks.taken, self.spec, environment, tensors, cotangents)
+            grads = differentiable(self.session, self.chunks.taken, self.packing, environment, tensors, cotangents)
         return grads if graph else [None if grad is None else grad.detach() for grad in grads]
 
     def _backward(self, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -137,7 +137,7 @@ class _Replay:
                 "gradient would be that of another field; wanted backward() before such changes"
             )
         problem = self.session.problem
-        total: Outputs = unflatten(list(cotangents), self.spec)
+        total = Outputs.unpacked(cotangents, self.packing)
         last, carried, interior, integral, steps, dense = (_flat(part) for part in total)
         environment = [t.detach() for t in self.session.environment]
         sums = _Sums([torch.zeros_like(environment[i]) for i in self.places])
@@ -207,8 +207,7 @@ class _Replay:
         """The backward loop."""
         session = self.session
         try:
-            with self.context():
-                return session.engine.backward(wanted, rows)
+            return session.engine.backward(wanted, rows)
         except Exception as error:
             reason = explained(error)
             if session.require:

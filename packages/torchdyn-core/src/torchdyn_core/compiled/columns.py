@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree
 
+from torchdyn_core.compiled.watch import written
+
 __all__ = ["MOST", "in_columns"]
 
 MOST = 4
@@ -45,10 +47,10 @@ def in_columns(graph: fx.GraphModule) -> bool:
     Returns:
         Whether anything was taken apart.
     """
-    written = {node for op in graph.graph.nodes for node in _written(op)}
-    if not all(node.op == "placeholder" for node in written):
+    changed = {node for op in graph.graph.nodes for node in _written(op)}
+    if not all(node.op == "placeholder" for node in changed):
         return False
-    rewriting = _Rewriting(graph.graph, written)
+    rewriting = _Rewriting(graph.graph, changed)
     rewriting.run()
     graph.recompile()
     return rewriting.changed
@@ -270,7 +272,7 @@ class _Rewriting:
         return total
 
     def _pointwise(self, node: Any) -> Split | None:
-        tensors = [argument for argument in node.args if isinstance(argument, fx.Node)]
+        tensors = [part for part in node.args if isinstance(part, fx.Node) and isinstance(_value(part), Tensor)]
         split = next((self._splits[source] for source in tensors if source in self._splits), None)
         out = _value(node)
         if split is None or not isinstance(out, Tensor) or any(isinstance(v, fx.Node) for v in node.kwargs.values()):
@@ -293,6 +295,8 @@ class _Rewriting:
         if not isinstance(argument, fx.Node):
             return None if isinstance(argument, (list, tuple)) else [argument] * count
         value = _value(argument)
+        if not isinstance(value, Tensor):  # a number that is made of sizes
+            return [argument] * count
         own = axis - (dims - value.dim())
         if own < 0:  # it lacks the axis, and all axes before
             return [argument] * count
@@ -310,11 +314,7 @@ def _is_pointwise(target: Any) -> bool:
 
 def _written(node: Any) -> list[fx.Node]:
     """The inputs of a node that it writes to."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None or not schema.is_mutable:
-        return []
-    pairs = zip(schema.arguments, node.args, strict=False)
-    return [v for a, v in pairs if a.alias_info is not None and a.alias_info.is_write and isinstance(v, fx.Node)]
+    return [value for value in written(node.target, node.args, node.kwargs) if isinstance(value, fx.Node)]
 
 
 def _value(node: Any) -> Tensor:

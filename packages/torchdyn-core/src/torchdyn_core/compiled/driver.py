@@ -91,6 +91,8 @@ class Compiled(Driver):
             if isinstance(error, Miscompiled):
                 distrust(error)
             if self._require:
+                if not isinstance(error, TorchdynError):
+                    _evaluate(problem)  # what is wrong with the field itself it says in its own words
                 raise IncompatibleError(f"compile='require': {reason}") from error
             warn_once(f"compile=True runs eagerly: {reason}")
             if found is not None and (isinstance(error, Differs) or not isinstance(error, TorchdynError)):
@@ -109,6 +111,12 @@ def _check_ground(problem: Problem) -> None:
     kind = problem.layout.device.type
     if kind != "cpu":
         raise IncompatibleError(f"the state is on a {kind} device; compiled solves are tested on the CPU")
+
+
+def _evaluate(problem: Problem) -> None:
+    """Evaluate the field once where a solve begins, with all checks."""
+    with torch.no_grad():
+        problem.field(problem.layout.rows(problem.span.start), problem.y0)
 
 
 def _check_known(session: run.Session, task: Task) -> None:

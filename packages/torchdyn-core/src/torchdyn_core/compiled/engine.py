@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
 
+from torchdyn_core.adjoint.base import autocast_state
 from torchdyn_core.compiled.body import Inputs, Shapes
 from torchdyn_core.compiled.buffers import Buffers, Counters, Plan
 from torchdyn_core.compiled.kernel import COMPILING, Kernel, Shadows, concrete
@@ -59,6 +61,8 @@ class Engine:
         self, captured: fx.GraphModule, signature: Signature, shapes: Shapes, inputs: Inputs, flat: Sequence[Any]
     ) -> None:
         self._captured, self._sizes = captured, signature.sizes
+        # what Dynamo guards and a graph does not hold: kernels are made later, under whatever holds then
+        self._dtype, self._autocast = torch.get_default_dtype(), autocast_state(torch.device("cpu"))
         self.costs, self.reached = shapes.costs, shapes.reached
         self.place: Cursor = places(shapes.cursor)
         self.integral_place, self.dense_place = places(shapes.integral), places(shapes.dense)
@@ -132,7 +136,20 @@ class Engine:
                 return own[tensor].shape[axis]
             return own[index]
 
-        return list(piece.graph(*inputs, *given, *(value(index) for index in piece.environment)))
+        # by `forward`, or FX writes a traceback of its own beside an error
+        with self.ambient():
+            return list(piece.graph.forward(*inputs, *given, *(value(index) for index in piece.environment)))
+
+    @contextmanager
+    def ambient(self) -> Iterator[None]:
+        """The default dtype and the autocast setting that the graph was captured under."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(self._dtype)
+        try:
+            with self._autocast():
+                yield
+        finally:
+            torch.set_default_dtype(before)
 
     def _detached(
         self, piece: Piece, inputs: Sequence[Tensor], given: Sequence[Tensor], environment: Sequence[Tensor]
@@ -168,7 +185,7 @@ class Engine:
         def run(*tensors: Tensor) -> list[Tensor]:
             return [out.clone() for out in self._detached(piece, *split(tensors))]
 
-        with COMPILING:
+        with COMPILING, self.ambient():
             return Kernel(run, self.shadows, [*self.inputs, *given, *self.surroundings])
 
     @cached_property
@@ -259,7 +276,7 @@ class Engine:
         from torchdyn_core.compiled.forward import Forward  # it is built over an engine
 
         key = (plan, None if self.moves else capacity)
-        with COMPILING:
+        with COMPILING, self.ambient():
             if key not in self._forwards:
                 self._forwards[key] = Forward(self, plan, capacity)
         return self._forwards[key]
@@ -269,7 +286,7 @@ class Engine:
         from torchdyn_core.compiled.backward import Backward  # it is built over an engine
 
         key = (wanted, None if self.moves else capacity)
-        with COMPILING:
+        with COMPILING, self.ambient():
             if key not in self._backwards:
                 self._backwards[key] = Backward(self, wanted, capacity)
         return self._backwards[key]

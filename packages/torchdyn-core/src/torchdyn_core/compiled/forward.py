@@ -12,7 +12,8 @@ from torchdyn_core.compiled.buffers import Counters, Plan
 from torchdyn_core.compiled.engine import Engine
 from torchdyn_core.compiled.pace import Pace
 from torchdyn_core.compiled.places import Splitter, pick, pick_indices
-from torchdyn_core.compiled.while_loop import loop
+from torchdyn_core.compiled.trust import Miscompiled
+from torchdyn_core.compiled.while_loop import Rounds, loop
 
 __all__ = ["Forward"]
 
@@ -65,7 +66,8 @@ class Forward:
         limit = torch.tensor(min(before + self._pace.steps(work), most))
         tensors = [*counters, *integral, *cursor, limit, *buffers, *outer]
         if not self._kernel.trusted:
-            self._compare(tensors)
+            with self._engine.ambient():
+                self._compare(tensors)
         start = time.perf_counter()
         head, total, moved = self._parts(self._kernel(*tensors))
         seconds, after = time.perf_counter() - start, Counters(*head)
@@ -73,18 +75,38 @@ class Forward:
         return after, list(total), list(moved)
 
     def _compare(self, tensors: Sequence[Tensor]) -> None:
-        """Take three steps by the loop and by its own operators, each from where the loop was."""
-        reached = self._engine.reached  # a gradient that is zero but for rounding is measured by the others
+        """Take three steps by the loop and by its own operators, each from where the loop was; then all at once."""
         head, others = list(tensors[: self._carried]), tensors[self._carried + 1 :]
-        for _ in range(3):
+        taken, shortened = 0, False
+        while taken < 3 and not self._stands(head):
             limit = head[_TRIED] + 1
             head[_ROWS] = torch.zeros_like(limit)  # buffers may have fewer rows than there are rounds
-            told, same = self._certain(), [_ACCEPTED, *_HALTS]
-            head = self._kernel.compare([*head, limit, *others], 1, told, same, 0.0 if reached is None else 1e-3)
-            _, _, cursor = self._parts(head)
-            if any(bool(head[index].any()) for index in _HALTS) or not bool(cursor[self._engine.place.active].any()):
-                break
+            rounds = self._one(head, limit, others)
+            if rounds.turned:  # by rounding, if the error was what is tolerated; that of a far shorter step is not
+                shortened = True
+                rounds = self._one(self._shorter(head), limit, others)
+            if rounds.turned:
+                raise Miscompiled(f"torch {torch.__version__} compiles a loop that decides otherwise than its steps")
+            head, taken = rounds.found, taken + 1
+        if not shortened and (not self._plan.states or others[0].shape[0] >= taken):
+            self._kernel.repeats([*tensors[: self._carried], head[_TRIED], *others], head, self._certain())
         self._kernel.trusted = True
+
+    def _one(self, head: Sequence[Tensor], limit: Tensor, others: Sequence[Tensor]) -> Rounds:
+        reached = self._engine.reached  # a gradient that is zero but for rounding is measured by the others
+        floor = 0.0 if reached is None else 1e-3
+        return self._kernel.compare([*head, limit, *others], 1, self._certain(), [_ACCEPTED, *_HALTS], floor)
+
+    def _stands(self, head: Sequence[Tensor]) -> bool:
+        """Whether the loop was left for good, or for somebody to look."""
+        _, _, cursor = self._parts(head)
+        return any(bool(head[index].any()) for index in _HALTS) or not bool(cursor[self._engine.place.active].any())
+
+    def _shorter(self, head: Sequence[Tensor]) -> list[Tensor]:
+        """The same place, a sixteenth of the step size ahead; as it is where the controller has none of its own."""
+        place = getattr(self._engine.place.control, "dt", None)
+        start = len(_FIELDS) + len(self._engine.integral)
+        return [leaf / 16 if place is not None and i == start + place else leaf for i, leaf in enumerate(head)]
 
     def _certain(self) -> list[int]:
         """Places, among what is carried, that rounding changes little.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import types
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torchdyn_core.tableau import ButcherTableau
@@ -17,7 +16,6 @@ _ROOT = re.compile(r"G\['(\w+)'\]")
 _LIBRARY = re.compile(
     r"__import_torchdyn_core_dot_(?!testing)"  # whose modules hold fields that tests change
     r"|__import_torch_dot__dynamo_dot_polyfills"  # Python that Dynamo runs in place of C
-    r"|___unnamed_scope"  # what the text of a NamedTuple's constructor is run in
 )
 _TABLEAU = re.compile(
     r"(task\.solver\.tableau|dict\(type\(task\.solver\)(\.__mro__\[\d+\])?\.__dict__\)\['tableau'\])[.\[)]"
@@ -50,8 +48,9 @@ class Guards:
         for entry in entries:
             # torch now builds guards a second time, and compares what they hold: tensors, if made anew, entry by entry
             entry.orig_guard.obj_weakref = None
-            if entry.guard_type == "TYPE_MATCH" and entry.has_value:
-                for owner in type(entry.value).__mro__:
+            if entry.has_value:  # an object, or the class itself, as where a field calls a class method
+                kind = entry.value if isinstance(entry.value, type) else type(entry.value)
+                for owner in kind.__mro__:
                     if not _FIXED.match(owner.__module__) and owner not in self._classes:
                         self._classes[owner] = _Methods(owner)
         return [not self._is_settled(entry.name) for entry in entries]
@@ -66,40 +65,52 @@ class Guards:
         root = _ROOT.search(name)
         if root is None or "task." in name or "inputs." in name:
             return False
-        owner = getattr(self._names.get(root[1]), "__module__", None) or ""
-        return bool(_LIBRARY.match(root[1])) or owner.startswith("torchdyn_core.")
+        found = self._names.get(root[1])
+        owner = getattr(found, "__module__", None) or ""
+        return bool(_LIBRARY.match(root[1])) or owner.startswith("torchdyn_core.") or _is_of_a_named_tuple(found)
 
 
 class _Methods:
     """The functions of a class, and their codes, as they once were; keeps neither alive but the codes."""
 
     def __init__(self, owner: type) -> None:
-        self._names = frozenset(vars(owner))
-        self._known = [(name, weakref.ref(f), f.__code__) for name, f in _functions(owner)]
+        self._names, self._bases = frozenset(vars(owner)), owner.__mro__[1:]
+        made = ((name, _functions(value)) for name, value in vars(owner).items())
+        self._known = [
+            (name, [(weakref.ref(f), f.__code__) for f in functions]) for name, functions in made if functions
+        ]
 
     def are_those_of(self, owner: type) -> bool:
         """Whether a class has these methods, and no others."""
         held = vars(owner)
-        return held.keys() == self._names and all(
-            (found := _function(held[name])) is not None and found is known() and found.__code__ is code
-            for name, known, code in self._known
-        )
+        if held.keys() != self._names or owner.__mro__[1:] != self._bases:
+            return False
+        for name, known in self._known:
+            found = _functions(held[name])
+            if len(found) != len(known):
+                return False
+            for function, (kept, code) in zip(found, known, strict=True):
+                if function is not kept() or function.__code__ is not code:
+                    return False
+        return True
 
 
-def _functions(owner: type) -> Iterator[tuple[str, types.FunctionType]]:
-    for name, value in vars(owner).items():
-        if (function := _function(value)) is not None:
-            yield name, function
-
-
-def _function(value: Any) -> types.FunctionType | None:
-    """The function that an entry of a class calls."""
+def _functions(value: Any) -> list[types.FunctionType]:
+    """The functions that an entry of a class calls: its own, and those that it wraps."""
     if isinstance(value, property):
         value = value.fget
     elif isinstance(value, (staticmethod, classmethod)):
         value = value.__func__
-    value = inspect.unwrap(value) if callable(value) else value
-    return value if isinstance(value, types.FunctionType) else None
+    found: list[types.FunctionType] = []
+    while isinstance(value, types.FunctionType) and value not in found:
+        found.append(value)
+        value = getattr(value, "__wrapped__", None)
+    return found
+
+
+def _is_of_a_named_tuple(names: Any) -> bool:
+    """Whether globals are those in which the text of a NamedTuple's constructor is run."""
+    return isinstance(names, dict) and "_tuple_new" in names and str(names.get("__name__")).startswith("namedtuple_")
 
 
 def _is_hashable(value: object) -> bool:

@@ -23,6 +23,7 @@ __all__ = ["COMPILING", "OPTIONS", "Kernel", "Shadows", "concrete", "traced"]
 
 OPTIONS: dict[str, Any] = {
     "cpp_wrapper": True,
+    "memory_planning": False,  # a user may have asked for it, and in loops it lets one round overwrite another's
     # torch keeps on disk what it compiled from operators that it knows to be given by their inputs alone; so are loops
     # over graphs of such operators, which are a part of the key
     "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": ""},
@@ -178,7 +179,8 @@ class Kernel:
             node.meta.pop("val", None)
         self.complex = any(self._taken) or any(self._given)
         self._literals = (*literals, *own)
-        self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
+        with torch.autocast("cpu", enabled=False):  # the graph has all casts that there are to be
+            self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
 
     def _on_reals(self, function: Callable[..., Sequence[Tensor]], reals: Sequence[Tensor]) -> Sequence[Tensor]:
         if self._original is None:

@@ -43,7 +43,11 @@ def put(leaves: Sequence[Tensor], place: Tree) -> Tree:
 
 def pick_indices(part: Any) -> list[int]:
     """The places of a part of a cursor, in order."""
-    return [] if part is None else [part] if isinstance(part, int) else [i for i in flatten(part)[0] if i is not None]
+    if part is None or isinstance(part, int):
+        return [] if part is None else [part]
+    if isinstance(part, tuple) and all(i is None or isinstance(i, int) for i in part):
+        return [i for i in part if i is not None]
+    return [i for i in flatten(part)[0] if i is not None]
 
 
 def pick(cursor: Sequence[Tensor], part: Any) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Products of narrow matrices as compiled kernels evaluate them: written out, to be fused with what is around them.
+"""Products of matrices as compiled kernels evaluate them: narrow ones written out, to be fused with their neighbours.
 
 A network's first layer takes a state of a few variables and its last layer gives one, and so it is with the gradients
 of their weights. Such a product is hardly any arithmetic; a library's routine takes microseconds to set it up, and what
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchdyn_core.compiled.wide_products import is_wide, product
+
 __all__ = ["DECOMPOSITIONS", "NARROW", "addmm", "mm"]
 
 NARROW = 4
@@ -22,15 +24,15 @@ NARROW = 4
 
 
 def mm(a: Tensor, b: Tensor) -> Any:
-    """The product of two matrices one of whose three axes is narrow; other products stay as they are.
+    """The product of two matrices: written out where an axis is narrow, by oneDNN where that is faster, else as it is.
 
     Arguments:
         a: `(M, K)`.
         b: `(K, N)`.
 
     Returns:
-        `(M, N)`; where no axis is narrow, and in dtypes that a library sums in a wider one, NotImplemented, which tells
-        a tracer to leave the product alone.
+        `(M, N)`; for products that stay, such as those in dtypes that a library sums in a wider one, NotImplemented,
+        which tells a tracer to leave the product alone.
 
     Example:
         >>> import torch
@@ -39,6 +41,8 @@ def mm(a: Tensor, b: Tensor) -> Any:
     """
     if not {a.dtype, b.dtype} <= {torch.float32, torch.float64}:
         return NotImplemented
+    if is_wide(a, b):
+        return product(a, b)
     if _narrow(b.shape[1]):
         # a sum over rows, for each column: here routines take a third of the time the other way round
         if a.stride(0) < a.stride(1) and not any(map(_narrow, a.shape)):
@@ -51,7 +55,7 @@ def mm(a: Tensor, b: Tensor) -> Any:
 
 
 def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """`bias + a @ b` where an axis is narrow, as `mm` has it.
+    """`bias + a @ b`, as `mm` has it.
 
     Arguments:
         bias: `(N,)` or `(M, N)`.
@@ -65,8 +69,8 @@ def addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) 
         >>> addmm(torch.ones(2), torch.eye(2), torch.eye(2)).tolist()
         [[2.0, 1.0], [1.0, 2.0]]
     """
-    product = mm(a, b) if beta == 1 and alpha == 1 else NotImplemented
-    return product if product is NotImplemented else product + bias
+    found = mm(a, b) if beta == 1 and alpha == 1 else NotImplemented
+    return found if found is NotImplemented else found + bias
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree
 
 from torchdyn_core.compiled.pairs import CALLED, RULES, WRITES, Pair, stacked, view_as_complex
+from torchdyn_core.compiled.watch import written
 from torchdyn_core.errors import IncompatibleError
 from torchdyn_core.field import real_dtype
 
@@ -63,8 +64,10 @@ class _Rewriting(fx.Interpreter):
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         packet = getattr(n.target, "overloadpacket", n.target)
-        if _mutates(n) and any(map(_is_complex, written := _written(n))):
-            views = [node for node in written if _is_view(node) and node < n]
+        if any(value is not n.args[0] for value in written(n.target, n.args, n.kwargs)):  # `out=`, or several at once
+            raise IncompatibleError(f"complex numbers: the field writes by an operator without a rule ({n.target})")
+        if _mutates(n) and any(map(_is_complex, shown := _shown(n))):
+            views = [node for node in shown if _is_view(node) and node < n]
             mine = isinstance(args[0], Pair) and args[0].memory is not None
             if mine and packet in WRITES and all(view.target is aten.view_as_complex.default for view in views):
                 return WRITES[packet](*args)
@@ -72,7 +75,7 @@ class _Rewriting(fx.Interpreter):
                 raise IncompatibleError(f"complex numbers: the field writes to a part of a tensor ({n.target})")
             pure = getattr(aten, str(packet).removeprefix("aten.").removesuffix("_"), packet)
             value = self._value(n, pure, args, kwargs)
-            self.env.update({node: value for node in written if node < n})  # nothing else shows what was written to
+            self.env.update({node: value for node in shown if node < n})  # nothing else shows what was written to
             return value
         if _is_complex(n) or any(isinstance(leaf, Pair) for leaf in _pytree.tree_leaves((args, kwargs))):
             return self._value(n, packet, args, kwargs)
@@ -106,7 +109,7 @@ def _is_view(node: fx.Node) -> bool:
     return not schema.is_mutable and any(argument.alias_info is not None for argument in schema.arguments)
 
 
-def _written(node: fx.Node) -> list[fx.Node]:
+def _shown(node: fx.Node) -> list[fx.Node]:
     """Nodes that show what a node writes to."""
     root: Any = node
     while _mutates(root) or _is_view(root):

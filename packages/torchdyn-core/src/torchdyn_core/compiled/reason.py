@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from torch._dynamo.exc import TorchDynamoException
 
 from torchdyn_core.errors import TorchdynError
@@ -31,7 +33,19 @@ def explained(error: Exception) -> str:
     inner = getattr(error, "inner_exception", None)  # Dynamo wraps what its backend raises
     if isinstance(inner, Exception):
         return explained(inner)
+    missing = re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", f"{type(error).__name__}: {error}")
+    if missing:
+        return (
+            f"the field's module {missing[1]!r} is not in sys.modules, where torch's compiler looks for it; wanted it "
+            "imported, or entered there before it is executed"
+        )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "certain side effects happened" in str(error):
+        return (
+            "the field changes Python objects while it is evaluated (an attribute, a list, a counter), which a "
+            "compiled loop would not do in every step; wanted a field without side effects: Solution.stats counts "
+            "evaluations"
+        )
     head = (
         lines[0]
         if lines and isinstance(error, (TorchdynError, TorchDynamoException))

@@ -13,14 +13,14 @@ from torchdyn_core.adjoint.checkpointed import Recorded
 from torchdyn_core.compiled.reports import Reading
 from torchdyn_core.compiled.run import Chunk, Session, records
 from torchdyn_core.errors import GradientError
-from torchdyn_core.loop.problem import Record, Rows
-from torchdyn_core.tree import Spec, leaves
+from torchdyn_core.loop.problem import Packing, Record, Rows
+from torchdyn_core.tree import leaves
 
 __all__ = ["differentiable"]
 
 
 def differentiable(
-    session: Session, chunks: list[Chunk], spec: Spec, environment: Sequence[Tensor],
+    session: Session, chunks: list[Chunk], packing: Packing, environment: Sequence[Tensor],
     tensors: Sequence[Tensor], cotangents: Sequence[Tensor | None],
 ) -> list[Tensor | None]:  # fmt: skip
     """Gradients with a graph of their own.
@@ -28,7 +28,7 @@ def differentiable(
     Arguments:
         session: The solve.
         chunks: Its steps.
-        spec: The structure of its outputs.
+        packing: The structure of its outputs.
         environment: What of the field's tensors is differentiated.
         tensors: Times, first state and carry, then the same as `environment`, as autograd saved them.
         cotangents: Of the outputs.
@@ -41,7 +41,7 @@ def differentiable(
     steps = _with_rows(records(session, chunks), chunks, problem.layout.shared)
     own = len(tensors) - len(environment)
     outer = [*tensors[:own], *inputs.outer[own:]]
-    replayed = Recorded(inputs, steps, spec, len(leaves(problem.y0)))
+    replayed = Recorded(inputs, steps, packing, len(leaves(problem.y0)))
     results = replayed.differentiable(tuple(outer), tuple(cotangents))
     found: list[Tensor | None] = list(results[:own])
     for tensor in environment:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,9 +18,9 @@ from torchdyn_core.layout import Layout
 from torchdyn_core.scalars import Flag, Scalar, minimum
 from torchdyn_core.solution import Final, Stats
 from torchdyn_core.solver import Solver
-from torchdyn_core.tree import Tree
+from torchdyn_core.tree import Spec, Tree, flatten, unflatten
 
-__all__ = ["Jumps", "Outputs", "Problem", "Record", "Rows", "Trajectory"]
+__all__ = ["Jumps", "Outputs", "Packing", "Problem", "Record", "Rows", "Trajectory"]
 
 
 class Jumps:
@@ -177,6 +178,25 @@ class Outputs(NamedTuple):
     integral: Tree
     steps: Tree
     dense: Tree
+
+    def packed(self) -> tuple[list[Any], Packing]:
+        """All leaves, None among them, and what puts them together again.
+
+        Part by part, as most are a lone tensor or None: a tree of trees takes as long as a small step, and leaves a
+        cycle behind for Python to collect.
+        """
+        parts = [([None], None) if part is None else flatten(part) for part in self]
+        return [leaf for leaves, _ in parts for leaf in leaves], [(len(leaves), spec) for leaves, spec in parts]
+
+    @classmethod
+    def unpacked(cls, leaves: Sequence[Any], packing: Packing) -> Outputs:
+        """Inverse of `packed`; takes any leaves, None among them."""
+        rest = iter(leaves)
+        return cls(*(unflatten(list(itertools.islice(rest, count)), spec) for count, spec in packing))
+
+
+Packing = list[tuple[int, Spec]]
+"""How many leaves each part of `Outputs` has, and its structure."""
 
 
 @dataclass

@@ -86,7 +86,7 @@ def seen_field(problem: Problem, record: Record) -> BoundField:
         return problem.field
     layout = problem.layout
     dtype = real_dtype(leaves(problem.y0)[0])
-    t0, t1 = (layout.rows(t).to(dtype) for t in (record.t0, record.t1))
+    t0, t1 = (layout.rows(t).detach().to(dtype) for t in (record.t0, record.t1))  # bounds, which pass no gradient on
     jump0, jump1 = (_row_flag(problem, flag) for flag in (record.jump0, record.jump1))
     forward = t1 >= t0
     low, high = torch.full_like(t0, -torch.inf), torch.full_like(t0, torch.inf)

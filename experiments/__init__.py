@@ -1,0 +1,1 @@
+"""Figures of papers, reproduced with thresholds: `python -m experiments`."""

@@ -1,0 +1,49 @@
+"""Run the experiments and write their table: `python -m experiments [--fast] [--only NAME ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from experiments import annuli, flip, galerkin, moving_weights, report
+from experiments.outcome import Outcome
+
+EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
+    "flip": flip.run,
+    "annuli": annuli.run,
+    "galerkin": galerkin.run,
+    "moving-weights": moving_weights.run,
+}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="only try whether everything runs; judge and write nothing")
+    parser.add_argument("--only", metavar="NAME", nargs="+", choices=EXPERIMENTS, help="run these; write nothing")
+    arguments = parser.parse_args()
+    outcomes: list[Outcome] = []
+    seconds: dict[str, float] = {}
+    for name in arguments.only or EXPERIMENTS:
+        start = time.perf_counter()
+        torch.manual_seed(0)
+        outcomes += EXPERIMENTS[name](fast=arguments.fast)
+        seconds[name] = time.perf_counter() - start
+        print(f"{name}: {seconds[name]:.0f} s", file=sys.stderr, flush=True)
+    text = report.render(outcomes, seconds)
+    print(text)
+    if arguments.fast:
+        return
+    if not arguments.only:
+        report.write(text)
+    missed = [f"{outcome.experiment}: {outcome.what}" for outcome in outcomes if outcome.met is False]
+    if missed:
+        sys.exit("not met: " + "; ".join(missed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""ANODEv2: weights that move by an equation of their own while they move the state."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from torchdyn_augment.checks import checked_count
+from torchdyn_augment.weight_dynamics import WeightDynamics
+from torchdyn_augment.weights import Weights
+from torchdyn_core import RK4, Fixed, IncompatibleError, ShapeError, VectorField, solve
+from torchdyn_core.tree import Tree
+
+__all__ = ["ANODEv2", "WeightAugmentation"]
+
+_REASON = "weights have no batch axis: all rows have them in common, at one time"
+
+
+class ANODEv2(VectorField):
+    """A network whose weights solve an equation of their own: `dw/dt = q(t, w)`, `dy/dt = f(y; w(t))`.
+
+    The weights start from the network's parameters, which are learned, as those of the equation are. There are two
+    configurations, as in the paper:
+
+    - together (`grid=None`): state and weights are one state, `(y, [w, ...])`, and take steps in common. Solve with
+      `augmentation=field.augmentation`, which puts the weights beside `y` and takes them away.
+    - on their own grid (`grid=n`): before a solve begins, the weights take `n` steps of the classical Runge-Kutta
+      method over the whole depth; the state's solver then reads them off cubic Hermite interpolation, and its steps
+      follow from the state alone.
+
+    Arguments:
+        net: A network of the state.
+        dynamics: The weights' equation: `ReactionDiffusionAdvection(net)`, `LearnedDynamics(net)` or another one.
+        grid: How many steps the weights take on their own grid; None: together with the state.
+
+    Shapes:
+        y: what `net` takes; together, `(y, weights)`.  t: `()`.
+
+    Raises:
+        IncompatibleError: If `net` has no parameters, or steps are per sample.
+        OptionError: If `grid` is no whole number of at least 1.
+        ShapeError: If the state holds no weights where it should, or the dynamics give other shapes than the weights'.
+
+    References:
+        Zhang, Yao, Gholami, Gonzalez, Keutzer, Mahoney, Biros (2019), ANODEV2: a coupled neural ODE framework.
+        arXiv 1906.04596
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import NeuralODE
+        >>> from torchdyn_augment import ANODEv2, LearnedDynamics
+        >>> net = torch.nn.Linear(2, 2)
+        >>> field = ANODEv2(net, LearnedDynamics(net))
+        >>> NeuralODE(field, augmentation=field.augmentation)(torch.ones(5, 2)).shape
+        torch.Size([5, 2])
+        >>> NeuralODE(ANODEv2(net, LearnedDynamics(net), grid=4))(torch.ones(5, 2)).shape
+        torch.Size([5, 2])
+    """
+
+    refuses_rows = _REASON
+    path: list[Tensor] | None
+
+    def __init__(self, net: nn.Module, dynamics: WeightDynamics, *, grid: int | None = None) -> None:
+        super().__init__()
+        self.net, self.dynamics = net, dynamics
+        self.grid = None if grid is None else checked_count("grid", grid)
+        self._weights = Weights(net)
+        self.path = None
+
+    @property
+    def augmentation(self) -> WeightAugmentation | None:
+        """What puts the weights beside the state; None where they have a grid of their own."""
+        return WeightAugmentation(self.net) if self.grid is None else None
+
+    def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:
+        if t0.dim():
+            raise IncompatibleError(f"ANODEv2 got times for each row; wanted per_sample=False: {_REASON}")
+        if self.grid is None:
+            self._check_state(y0)
+            return self
+        return self.replace(path=self._solved(t0, t1))
+
+    def forward(self, t: Tensor, y: Any) -> Any:
+        """The slope of the state; together, that of the weights, too."""
+        if self.grid is not None:
+            if self.path is None:
+                raise IncompatibleError("ANODEv2 has no weights yet: no solve has begun it; wanted solve or NeuralODE")
+            return self._weights.call(self.net, self._interpolated(t), y)
+        self._check_state(y)
+        state, weights = y
+        return self._weights.call(self.net, weights, state), self._slopes(t, weights)
+
+    def _slopes(self, t: Tensor, weights: list[Tensor]) -> list[Tensor]:
+        slopes = list(self.dynamics(t, weights))
+        got = [tuple(slope.shape) for slope in slopes]
+        if got != list(self._weights.shapes):
+            raise ShapeError(f"the dynamics gave {got}; wanted the weights' shapes, {list(self._weights.shapes)}")
+        return slopes
+
+    def _check_state(self, y: Any) -> None:
+        if not isinstance(y, tuple) or len(y) != 2:
+            raise ShapeError(
+                f"ANODEv2 got a state that is a {type(y).__name__}; wanted (y, weights), as "
+                "augmentation=field.augmentation makes it, or grid=n"
+            )
+
+    def _solved(self, t0: Tensor, t1: Tensor) -> list[Tensor]:
+        """Times of the knots, and each parameter's values and slopes there."""
+        assert self.grid is not None
+        own = self._weights.of(self.net)
+        knots = torch.linspace(float(t0), float(t1), self.grid + 1, dtype=t0.dtype)
+        options: dict[str, Any] = {"solver": RK4(), "controller": Fixed(grid=knots)}
+        values = solve(lambda t, weights: self._slopes(t, weights), own, knots, **options).ys
+        slopes = [self._slopes(t.to(own[0].dtype), [part[row] for part in values]) for row, t in enumerate(knots)]
+        return [knots, *values, *(torch.stack(parts) for parts in zip(*slopes, strict=True))]
+
+    def _interpolated(self, t: Tensor) -> list[Tensor]:
+        assert self.path is not None
+        knots, parts = self.path[0].to(t), self.path[1:]
+        values, slopes = parts[: len(parts) // 2], parts[len(parts) // 2 :]
+        forward = knots[-1] >= knots[0]
+        passed = torch.where(forward, t >= knots, t <= knots)[1:-1].sum()
+        t0, t1 = knots.index_select(0, passed.reshape(1)), knots.index_select(0, passed.reshape(1) + 1)
+        h = t1 - t0
+        s = (t - t0) / h
+        places = torch.stack((passed, passed + 1))
+        made = []
+        for value, slope in zip(values, slopes, strict=True):
+            (w0, w1), (k0, k1) = value.index_select(0, places), slope.index_select(0, places)
+            inner = (1 - 2 * s) * (w1 - w0) + (s - 1) * h * k0 + s * h * k1
+            made.append((1 - s) * w0 + s * w1 + s * (s - 1) * inner)
+        return [part.reshape(shape) for part, shape in zip(made, self._weights.shapes, strict=True)]
+
+
+class WeightAugmentation(nn.Module):
+    """Puts a network's weights beside the state, from where they move along with it.
+
+    Arguments:
+        net: The network; its parameters are where the weights start.
+
+    Shapes:
+        lift: `y` to `(y, [w, ...])`; `project` the other way.
+
+    Raises:
+        IncompatibleError: If the network has no parameters.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_augment import WeightAugmentation
+        >>> y, weights = WeightAugmentation(torch.nn.Linear(2, 2)).lift(torch.ones(5, 2))
+        >>> [tuple(weight.shape) for weight in weights]
+        [(2, 2), (2,)]
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self._weights = Weights(net)
+
+    def lift(self, y: Tree) -> Any:
+        """The state, and the weights."""
+        return y, self._weights.of(self.net)
+
+    def project(self, y: Any) -> Tree:
+        """The state."""
+        return y[0]

@@ -1,0 +1,1 @@
+"""Data that are simulated: the vector fields of well-known systems, solved by `torchdyn_core.solve`."""

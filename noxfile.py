@@ -118,9 +118,9 @@ def doctests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def compiled(session: nox.Session) -> None:
-    """Try every compiled solve of the kit on core's components, in an hour; `tests` tries one a component."""
+    """Try every compiled solve, those of the kit on core's components among them, in an hour; `tests` tries some."""
     install(session, *editable("torchdyn-core", extras="[test]"))
-    arguments = session.posargs or ["-k", "compiled_solves"]
+    arguments = session.posargs or ["-k", "compiled"]
     environment = {**ENVIRONMENT, "TORCHDYN_COMPILED_CASES": "all"}
     session.run("pytest", "-n", "2", "packages/torchdyn-core/tests", *arguments, env=environment)
 

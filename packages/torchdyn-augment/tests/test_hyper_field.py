@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from torchdyn_augment import HyperField
+from torchdyn_augment.weights import Weights
 from torchdyn_core import PID, IncompatibleError, ShapeError, solve
 from torchdyn_core.testing import FieldSuite
 
@@ -56,6 +57,28 @@ def test_rows_have_weights_of_their_own_times():
     for row, end in enumerate(ends):
         alone = solve(field, y0[row : row + 1], [0.0, end], controller=TIGHT).ys[-1]
         torch.testing.assert_close(each[row : row + 1], alone, rtol=1e-7, atol=1e-8)
+
+
+def test_a_chain_takes_its_weights_as_torch_hands_them_over():
+    """Layers in layers, without a bias, with hooks."""
+    nets = [
+        nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Tanh(), nn.Linear(3, 2)), nn.LayerNorm(2)),
+        nn.Sequential(nn.Linear(2, 2, bias=False), nn.Tanh()),
+        nn.Sequential(nn.Linear(2, 2), nn.Tanh()),
+    ]
+    nets[2].register_forward_hook(lambda net, given, out: 2 * out)
+    for net in nets:
+        weights = Weights(net)
+        moved = [torch.randn(shape) for shape in weights.shapes]
+        y = torch.randn(4, 2)
+        want = torch.func.functional_call(net, dict(zip(weights.names, moved, strict=True)), (y,))
+        assert torch.equal(weights.call(net, moved, y), want) and not torch.equal(want, net(y))
+    inner = nn.Linear(2, 2)
+    with pytest.raises(IncompatibleError, match="tied parameters"):
+        Weights(nn.Sequential(inner, nn.Tanh(), inner))
+    convolution = nn.Conv2d(2, 2, 3, padding="same", padding_mode="circular")
+    weights, y = Weights(convolution), torch.randn(1, 2, 5, 5)
+    assert torch.equal(weights.call(convolution, list(convolution.parameters()), y), convolution(y))
 
 
 def test_what_does_not_fit_is_refused():

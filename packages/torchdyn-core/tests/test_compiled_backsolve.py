@@ -14,6 +14,7 @@ from torchdyn_core.adjoint.continuous import AdjointField
 from torchdyn_core.compiled import capture
 from torchdyn_core.compiled.driver import entries
 from torchdyn_core.errors import FallbackWarning, GradientError, IntegrationError
+from torchdyn_core.testing.compiled import skip_unless_tried
 from torchdyn_core.tree import leaves, tree_map
 
 pytestmark = [
@@ -78,6 +79,7 @@ def norm(ratio):
 
 SPANS = torch.stack((torch.zeros(5), torch.linspace(0.0, 0.6, 5), torch.linspace(0.5, 1.5, 5)), 0).to(DTYPE)
 EXACT, CLOSE = 1e-12, 1e-9
+USUAL = ("fixed, times", "adaptive, reports", "jumps", "spans of their own")
 CASES = {
     "fixed, times": (Mine(), Y, times(0, 0.4, 1.1), EXACT, {"solver": "rk4", "controller": GRID, "timed": True}),
     "steps, backwards": (Mine(), Y, times(1.5, 0.3, 0), EXACT, {"solver": "heun", "controller": Fixed(steps=7)}),
@@ -118,6 +120,7 @@ def outcome(field, y0, ts, compile, timed=False, **options):
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_and_counts_are_those_of_the_eager_backward_solve(case):
+    skip_unless_tried(usual=case in USUAL)
     field, y0, ts, tolerance, options = CASES[case]
     before = entries()
     got, found, backward = outcome(field, y0, ts, "require", **options)
@@ -162,6 +165,7 @@ def trained(steps, controller, spans):
 @pytest.mark.parametrize(("controller", "most"), [(TIGHT, 2), (Fixed(dt=0.1), 2), (Fixed(steps=12), 3)])
 def test_one_capture_each_way_serves_all_intervals_and_training_steps(captures, controller, most):
     """What changes is an input: weights, cotangents, times, and a grid too, whose length is then a symbol."""
+    skip_unless_tried(usual=controller is not TIGHT)
     spans = [1.0, 1.0, 0.7, 1.5, 1.2]
     before = entries()
     got = trained("require", controller, spans)

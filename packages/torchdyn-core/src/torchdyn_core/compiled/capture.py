@@ -12,6 +12,7 @@ import functools
 import itertools
 import threading
 import types
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -128,7 +129,9 @@ def _traced(key: Key, task: Task, inputs: Inputs) -> Shapes:
     """
     shapes: Shapes
     guarded, field = _guarded(key, task), _identity(task)
-    with _config(LIMIT):
+    with _config(LIMIT), warnings.catch_warnings():
+        # Dynamo looks at `grad` of all inputs: what a field has drawn, or was given, may have been computed
+        warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf")
         try:
             guarded.captures[id(field)] += 1
             shapes, _ = guarded.traced(task, inputs)

@@ -116,6 +116,17 @@ def doctests(session: nox.Session) -> None:
         session.run("pytest", "--doctest-modules", f"packages/{name}/src", *session.posargs, env=ENVIRONMENT)
 
 
+@nox.session
+def tutorials(session: nox.Session) -> None:
+    """Run every tutorial, with little training; `-- full` trains as much as a reader would."""
+    tools = editable("torchdyn-core", extras="[plot,progress]")
+    install(session, *tools, *editable("torchdyn-augment"), *editable("torchdyn-datasets"), "scikit-learn")
+    amount = {} if session.posargs == ["full"] else {"TORCHDYN_TUTORIALS": "fast"}
+    with session.chdir(session.create_tmp()):
+        for script in sorted((ROOT / "tutorials").glob("[0-9]*.py")):
+            session.run("python", str(script), env={**ENVIRONMENT, **amount})
+
+
 @nox.session(default=False)
 def compiled(session: nox.Session) -> None:
     """Try every compiled solve, those of the kit on core's components among them, in an hour; `tests` tries some."""

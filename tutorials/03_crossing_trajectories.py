@@ -4,8 +4,8 @@ Trajectories that cannot cross
 
 On the line there is no way past each other. A neural ODE in one dimension that has to send :math:`-1` to :math:`1` and
 :math:`1` to :math:`-1` cannot do it, whatever its network and however long it trains: solutions of one ordinary
-differential equation never meet, so the points keep their order. With one more dimension, empty at first, they walk around
-each other. This is the example that augmented neural ODEs began with (Dupont, Doucet and Teh 2019).
+differential equation never meet, so the points keep their order. With one more dimension, empty at first, they walk
+around each other. This is the example that augmented neural ODEs began with (Dupont, Doucet and Teh 2019).
 
 Two models, a few seconds of training each on one core.
 """
@@ -35,8 +35,8 @@ data = crossing_trajectories(500)
 # %%
 # Two models
 # ----------
-# The same small network of state and depth, once on the line, once with a dimension added. ``ZeroAugmentation`` puts a zero
-# beside every input and takes the dimension away behind the solve: the layer maps a number to a number either way.
+# The same small network of state and depth, once on the line, once with a dimension added. ``ZeroAugmentation`` puts a
+# zero beside every input and takes the dimension away behind the solve: the layer maps a number to a number either way.
 
 
 def model(dims):
@@ -69,15 +69,15 @@ for name, layer in models.items():
         losses[name].append(loss.item())
     print(f"{name:<26}loss {losses[name][-1]:.4f}")
 print(
-    f"versions                  torchdyn-core {version('torchdyn-core')}, torchdyn-augment {version('torchdyn-augment')}, "
-    f"torch {torch.__version__}"
+    f"versions                  torchdyn-core {version('torchdyn-core')}, "
+    f"torchdyn-augment {version('torchdyn-augment')}, torch {torch.__version__}"
 )
 
 # %%
 # What they do
 # ------------
-# On the line the best that can be done is to send everything to the middle, which costs 0.5; that is where the first model
-# ends. The second one lifts the points off the line and lets them pass.
+# On the line the best that can be done is to send everything to the middle, which costs 0.5; that is where the first
+# model ends. The second one lifts the points off the line and lets them pass.
 
 depths = torch.linspace(0.0, 1.0, 101)
 starts = torch.tensor([[-1.0], [1.0]])

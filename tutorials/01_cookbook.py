@@ -128,7 +128,7 @@ print(
 
 COLOURS = ("#2a5b8c", "#c8553d")
 plt.rcParams.update({"font.size": 10, "axes.titlesize": 10.5, "axes.titlelocation": "left"})
-figure, axes = plt.subplots(2, 5, figsize=(16, 6.6), layout="constrained", sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 5, figsize=(16, 7.2), layout="constrained", sharex=True, sharey=True)
 low, high = train.points.min(0).values - 0.5, train.points.max(0).values + 0.5
 grid = torch.cartesian_prod(torch.linspace(low[0], high[0], 120), torch.linspace(low[1], high[1], 120))
 for axis, (name, model) in zip(axes.flat, models.items(), strict=True):
@@ -139,7 +139,7 @@ for axis, (name, model) in zip(axes.flat, models.items(), strict=True):
     for label, colour in enumerate(COLOURS):
         axis.scatter(*test.points[test.labels == label].T, s=3, color=colour)
     accuracy, evaluations, _ = results[name]
-    axis.set_title(f"{name}: {100 * accuracy:.1f} %, {evaluations} evaluations")
+    axis.set_title(f"{name}\n{100 * accuracy:.1f} %, {evaluations} evaluations")
 figure.supxlabel("first coordinate", fontsize=11)
 figure.supylabel("second coordinate", fontsize=11)
 figure.savefig("cookbook.png", dpi=120)

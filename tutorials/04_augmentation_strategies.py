@@ -33,8 +33,8 @@ train, test = annuli(3000), annuli(1500, seed=1)
 # %%
 # Four models
 # -----------
-# Each lifts the points (or does not), moves them for one unit of depth, and has a linear layer read off which of the two
-# a point came from. All networks see state and depth and have one hidden layer of 32. The last one is of second order:
+# Each lifts the points (or does not), moves them for one unit of depth, and has a linear layer read off which a point
+# came from. All networks see state and depth and have one hidden layer of 32. The last one is of second order:
 # its network gives accelerations, so its state is positions and velocities, which a layer computes from the point.
 
 
@@ -100,9 +100,9 @@ print(
 # %%
 # Where the points go
 # -------------------
-# The first two components of the state at the end of the depth, for points that no model has seen. The plain flow cannot
-# tear the annulus: it draws it out so thin that few points lie where a line has to pass. With room the disc is lifted
-# out of the plane.
+# The first two components of the state at the end of the depth, for points that no model has seen. The plain flow
+# cannot tear the annulus: it draws it out so thin that few points lie where a line has to pass. With room the disc is
+# lifted out of the plane.
 
 INK, MUTED, COLOURS = "#222222", "#777777", ("#2a5b8c", "#c8553d")
 plt.rcParams.update(

@@ -52,7 +52,7 @@ def editable(*packages: str, extras: str = "") -> list[str]:
 
 
 def install_everything(session: nox.Session, *tools: str) -> None:
-    """Install all packages with what their tests need, each behind those that it depends on: pip looks for these else."""
+    """Install all packages with what their tests need, each behind those that it depends on, or pip looks for these."""
     ordered = dict.fromkeys(part for name in PACKAGES for part in with_local_dependencies(name))
     install(session, *tools, *(part for name in ordered for part in editable(name, extras="[test]")))
 

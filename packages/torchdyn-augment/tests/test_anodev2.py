@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchdyn_augment import ANODEv2, LearnedDynamics, ReactionDiffusionAdvection, WeightDynamics
+from torchdyn_augment import ANODEv2, LearnedDynamics, ReactionDiffusionAdvection, WeightDynamics, WrappedField
 from torchdyn_core import PID, Backsolve, Fixed, IncompatibleError, NeuralODE, OptionError, ShapeError, solve
 from torchdyn_core.testing import FieldSuite
 from torchdyn_core.tree import leaves
@@ -181,8 +181,9 @@ def test_steps_of_rows_are_refused_with_the_reason():
         lifted = lifted if made.augmentation is None else made.augmentation.lift(lifted)
         with pytest.raises(IncompatibleError, match="weights have no batch axis"):
             solve(made.field, lifted, [0.0, 1.0], per_sample=True)
-        with pytest.raises(IncompatibleError, match="weights have no batch axis"):
-            NeuralODE(made.field, per_sample=True)
+        for field in (made.field, WrappedField(made.field)):  # whatever it is wrapped into
+            with pytest.raises(IncompatibleError, match="takes no per_sample: weights have no batch axis"):
+                NeuralODE(field, per_sample=True)
 
 
 def test_what_does_not_fit_is_refused():

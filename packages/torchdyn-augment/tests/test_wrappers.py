@@ -180,6 +180,23 @@ def test_what_the_inner_field_draws_and_where_it_jumps_reaches_the_solve():
         torch.testing.assert_close(end, torch.full_like(y0, 0.5))
 
 
+def test_a_path_reaches_the_inner_field():
+    class Driven(VectorField):
+        path = None
+
+        def driven_by(self, path):
+            return self.replace(path=path)
+
+        def forward(self, t, y):
+            return self.path(t) * torch.ones_like(y[:, :1])
+
+    inner = Driven()
+    wrapped = DepthConcat(DataControlled(inner)).driven_by(lambda t: 3.0)
+    end = solve(wrapped, torch.zeros(2, 1, dtype=DTYPE), [0.0, 1.0], controller=TIGHT).ys[-1]
+    torch.testing.assert_close(end, torch.full_like(end, 3.0))
+    assert inner.path is None
+
+
 def test_what_they_refuse():
     with pytest.raises(OptionError, match="order=0"):
         HigherOrder(lambda t, y: y, order=0)

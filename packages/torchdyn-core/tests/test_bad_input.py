@@ -17,6 +17,7 @@ from torchdyn_core import (
     TorchdynError,
     UnknownComponentError,
     UnknownOptionError,
+    VectorField,
     solve,
 )
 
@@ -278,3 +279,18 @@ def test_options_of_the_wrong_kind(options, words):
 def test_a_layer_refuses_bad_options_when_it_is_made(options):
     with pytest.raises(TorchdynError):
         NeuralODE(decay, **options)
+
+
+def test_a_field_may_refuse_steps_of_rows_with_its_reason():
+    class Shared(VectorField):
+        refuses_rows = "its rows have something in common"
+
+        def forward(self, t, y):
+            return -y
+
+    assert solve(Shared(), Y0, TS).ys.shape == (2, 3, 2)
+    for per_sample in (True, torch.tensor([0, 0, 1])):
+        for refused in (lambda p=per_sample: solve(Shared(), Y0, TS, per_sample=p),
+                        lambda p=per_sample: NeuralODE(Shared(), per_sample=p)):  # fmt: skip
+            with pytest.raises(IncompatibleError, match="Shared takes no per_sample: its rows have something"):
+                refused()

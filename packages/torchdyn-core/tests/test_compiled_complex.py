@@ -131,6 +131,17 @@ def into_a_part(t, y):
     return out
 
 
+def into_an_output(t, y):
+    out = torch.empty_like(y)
+    with torch.no_grad():  # autograd does not take it
+        torch.mul(y, -1, out=out)
+    return out
+
+
+def test_an_output_that_is_written_to_by_name_runs_eagerly():
+    falls_back(into_an_output, "the field writes by an operator without a rule")
+
+
 def test_an_operator_without_a_rule_runs_eagerly():
     falls_back(without_a_rule, "compiled solves have no rule for the operator aten.asinh.default")
 

@@ -148,7 +148,7 @@ def test_what_is_written_by_name_or_in_a_list_is_seen():
         assert bool((kept == 1.0).all())
 
 
-@pytest.mark.parametrize("made", [lambda w: w.item(), float], ids=["item", "float"])
+@pytest.mark.parametrize("made", [lambda w: w.item(), float, lambda w: w.long().item()], ids=["item", "float", "int"])
 def test_a_number_that_is_made_of_a_tensor_is_refused_by_line(made):
     """Every time: it would be a constant of what is compiled, or rounded to single precision."""
     weight = torch.tensor(1.3, dtype=DTYPE)

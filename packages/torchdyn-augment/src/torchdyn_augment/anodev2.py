@@ -15,8 +15,6 @@ from torchdyn_core.tree import Tree
 
 __all__ = ["ANODEv2", "WeightAugmentation"]
 
-_REASON = "weights have no batch axis: all rows have them in common, at one time"
-
 
 class ANODEv2(VectorField):
     """A network whose weights solve an equation of their own: `dw/dt = q(t, w)`, `dy/dt = f(y; w(t))`.
@@ -59,7 +57,7 @@ class ANODEv2(VectorField):
         torch.Size([5, 2])
     """
 
-    refuses_rows = _REASON
+    refuses_rows = "weights have no batch axis: all rows have them in common, at one time"
     path: list[Tensor] | None
 
     def __init__(self, net: nn.Module, dynamics: WeightDynamics, *, grid: int | None = None) -> None:
@@ -75,8 +73,6 @@ class ANODEv2(VectorField):
         return WeightAugmentation(self.net) if self.grid is None else None
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:
-        if t0.dim():
-            raise IncompatibleError(f"ANODEv2 got times for each row; wanted per_sample=False: {_REASON}")
         if self.grid is None:
             self._check_state(y0)
             return self

@@ -105,7 +105,15 @@ class Fourier(Basis):
         return torch.cat((torch.ones_like(s).unsqueeze(-1), angle.cos(), angle.sin()), -1)
 
 
-class Polynomial(Basis):
+class _Polynomials(Basis):
+    """A basis with a polynomial of each degree up to the highest."""
+
+    def __init__(self, degree: int = 5, *, dilation: float = 1.0, shift: float = 0.0, adaptive: bool = False) -> None:
+        self.degree = checked_count("degree", degree)
+        super().__init__(degree + 1, dilation=dilation, shift=shift, adaptive=adaptive)
+
+
+class Polynomial(_Polynomials):
     """Powers `1, s, ..., s^degree`.
 
     Arguments:
@@ -124,10 +132,6 @@ class Polynomial(Basis):
         tensor([1., 2., 4., 8.])
     """
 
-    def __init__(self, degree: int = 5, *, dilation: float = 1.0, shift: float = 0.0, adaptive: bool = False) -> None:
-        self.degree = checked_count("degree", degree)
-        super().__init__(degree + 1, dilation=dilation, shift=shift, adaptive=adaptive)
-
     def values(self, s: Tensor) -> Tensor:
         powers = [torch.ones_like(s)]
         for _ in range(self.degree):
@@ -135,7 +139,7 @@ class Polynomial(Basis):
         return torch.stack(powers, -1)
 
 
-class Chebyshev(Basis):
+class Chebyshev(_Polynomials):
     """Chebyshev polynomials of the first kind, `T_0, ..., T_degree`, on `x = 2 s - 1`.
 
     Orthogonal on [0, 1] with the weight `1 / sqrt(s (1 - s))`.
@@ -157,10 +161,6 @@ class Chebyshev(Basis):
                 [ 1.,  1.,  1.,  1.]])
     """
 
-    def __init__(self, degree: int = 5, *, dilation: float = 1.0, shift: float = 0.0, adaptive: bool = False) -> None:
-        self.degree = checked_count("degree", degree)
-        super().__init__(degree + 1, dilation=dilation, shift=shift, adaptive=adaptive)
-
     def values(self, s: Tensor) -> Tensor:
         x = 2 * s - 1
         found = [torch.ones_like(x), x]
@@ -169,7 +169,7 @@ class Chebyshev(Basis):
         return torch.stack(found, -1)
 
 
-class Legendre(Basis):
+class Legendre(_Polynomials):
     """Legendre polynomials `P_0, ..., P_degree` on `x = 2 s - 1`.
 
     Orthogonal on [0, 1].
@@ -190,10 +190,6 @@ class Legendre(Basis):
         tensor([[ 1.0000,  0.0000, -0.5000],
                 [ 1.0000,  1.0000,  1.0000]])
     """
-
-    def __init__(self, degree: int = 5, *, dilation: float = 1.0, shift: float = 0.0, adaptive: bool = False) -> None:
-        self.degree = checked_count("degree", degree)
-        super().__init__(degree + 1, dilation=dilation, shift=shift, adaptive=adaptive)
 
     def values(self, s: Tensor) -> Tensor:
         x = 2 * s - 1

@@ -59,9 +59,5 @@ class DataControlled(WrappedField):
             raise IncompatibleError("DataControlled has no control: no solve has begun it; wanted solve or NeuralODE")
         return torch.cat((y, self.control), checked_axis(self, y, self.axis))
 
-    def forward(self, t: Tensor, y: Tensor, *args: Tree) -> Tree:
-        """The inner field's slope."""
-        return self.field(t, self.seen(t, y), *args)
-
     def extra_repr(self) -> str:
         return f"detach={self.detach}, axis={self.axis}"

@@ -46,9 +46,5 @@ class DepthConcat(WrappedField):
         feature = t.to(y.dtype).expand(*y.shape[:axis], 1, *y.shape[axis + 1 :])
         return torch.cat((y, feature), axis)
 
-    def forward(self, t: Tensor, y: Tensor, *args: Tree) -> Tree:
-        """The inner field's slope."""
-        return self.field(t, self.seen(t, y), *args)
-
     def extra_repr(self) -> str:
         return f"axis={self.axis}"

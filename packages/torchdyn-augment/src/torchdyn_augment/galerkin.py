@@ -125,16 +125,19 @@ class _GalerkinConv(_Galerkin):
         in_channels: int,
         out_channels: int,
         kernel_size: int | Sequence[int],
-        basis: Basis | None,
-        bias: bool,
-        **options: Any,
+        basis: Basis | None = None,
+        *,
+        bias: bool = True,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        dilation: int | Sequence[int] = 1,
     ) -> None:
         shape = checked_count("out_channels", out_channels), checked_count("in_channels", in_channels)
         kernel = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
         if len(kernel) != self.axes or any(size < 1 for size in kernel):
             raise OptionError(f"kernel_size={kernel_size!r}; wanted a whole number >= 1, or {self.axes} of them")
         super().__init__(Fourier() if basis is None else basis, (*shape, *kernel), bias)
-        self.options = options
+        self.options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
 
     def output_axis(self, output: Tensor) -> int:
         return 1
@@ -185,21 +188,6 @@ class GalerkinConv1d(_GalerkinConv):
 
     axes = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        basis: Basis | None = None,
-        *,
-        bias: bool = True,
-        stride: int | Sequence[int] = 1,
-        padding: int | Sequence[int] | str = 0,
-        dilation: int | Sequence[int] = 1,
-    ) -> None:
-        options = {"stride": stride, "padding": padding, "dilation": dilation}
-        super().__init__(in_channels, out_channels, kernel_size, basis, bias, **options)
-
 
 class GalerkinConv2d(_GalerkinConv):
     """A convolution over images whose weights vary with depth.
@@ -232,18 +220,3 @@ class GalerkinConv2d(_GalerkinConv):
     """
 
     axes = 2
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        basis: Basis | None = None,
-        *,
-        bias: bool = True,
-        stride: int | Sequence[int] = 1,
-        padding: int | Sequence[int] | str = 0,
-        dilation: int | Sequence[int] = 1,
-    ) -> None:
-        options = {"stride": stride, "padding": padding, "dilation": dilation}
-        super().__init__(in_channels, out_channels, kernel_size, basis, bias, **options)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from torchdyn_augment.checks import checked_count
+from torchdyn_augment.weights import Weights
 
 __all__ = ["LearnedDynamics", "ReactionDiffusionAdvection", "WeightDynamics"]
 
@@ -60,8 +61,6 @@ class ReactionDiffusionAdvection(WeightDynamics):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        from torchdyn_augment.weights import Weights
-
         self._axes = tuple(tuple(range(2, len(shape))) or (len(shape) - 1,) for shape in Weights(net).shapes)
         self.reaction = nn.Parameter(torch.full((len(self._axes),), 0.01))
         self.advection = nn.Parameter(torch.full((len(self._axes), max(map(len, self._axes))), 0.01))
@@ -107,8 +106,6 @@ class LearnedDynamics(WeightDynamics):
 
     def __init__(self, net: nn.Module, width: int = 8) -> None:
         super().__init__()
-        from torchdyn_augment.weights import Weights
-
         self._weights = Weights(net)
         self.narrow = nn.Linear(self._weights.count + 1, checked_count("width", width))
         self.wide = nn.Linear(width, self._weights.count)

@@ -14,7 +14,7 @@ __all__ = ["WrappedField"]
 
 
 class WrappedField(VectorField):
-    """A field that sees another one's state differently; `begin`, breakpoints and paths are the inner one's.
+    """A field that sees another one's state differently; whatever else there is to a field is the inner one's.
 
     Arguments:
         field: A `VectorField`, or any callable `f(t, y)`.
@@ -23,9 +23,13 @@ class WrappedField(VectorField):
         IncompatibleError: If it is neither, or a network of `y` alone.
 
     Example:
-        >>> from torchdyn_augment.wrapper import WrappedField
-        >>> WrappedField(lambda t, y: -y).breakpoints(None, None) is None
-        True
+        >>> import torch
+        >>> from torchdyn_augment import WrappedField
+        >>> class Squared(WrappedField):
+        ...     def seen(self, t, y):
+        ...         return y * y
+        >>> Squared(lambda t, y: -y)(torch.tensor(0.0), torch.tensor([3.0]))
+        tensor([-9.])
     """
 
     def __init__(self, field: Callable[..., Tree]) -> None:
@@ -37,6 +41,11 @@ class WrappedField(VectorField):
                 f"field is a {type(field).__name__}, a network of y alone; wanted f(t, y): autonomous(field)"
             )
         self.field = field
+        self.refuses_rows = field.refuses_rows if isinstance(field, VectorField) else ""
+
+    def forward(self, t: Tensor, y: Any, *args: Tree) -> Any:
+        """The inner field's slope."""
+        return self.field(t, self.seen(t, y), *args)
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Any) -> Self:
         field = self.field

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class VectorField(nn.Module):
         tensor([0.3679])
     """
 
-    refuses_rows: ClassVar[str] = ""
+    refuses_rows: str = ""
     """Why rows cannot take steps of their own, where they cannot: `per_sample` is then refused with this reason."""
 
     def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:

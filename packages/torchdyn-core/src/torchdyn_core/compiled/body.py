@@ -143,11 +143,8 @@ class Lockstep(Layout):
         parts = leaves(ratio)
         count = sum(part.numel() for part in parts)
         squares = [self.sum_rows(_square(part)) for part in parts]
-        return (
-            (torch.stack(squares).sum() / max(count, 1)).sqrt()
-            if len(parts) > 1
-            else (squares[0] / max(count, 1)).sqrt()
-        )
+        total = torch.stack(squares).sum() if len(parts) > 1 else squares[0]
+        return (total / max(count, 1)).sqrt()
 
     def finite(self, tree: Tree) -> Tensor:
         flag = self.flag(True)

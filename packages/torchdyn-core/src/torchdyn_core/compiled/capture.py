@@ -79,10 +79,11 @@ def _is_of_a_value(node: fx.Node) -> bool:
     value = node.meta.get("example_value")
     if not isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
         return False
-    return node.target in ("item", "tolist") or any(symbol_is_type(s, _VALUES) for s in value.node.expr.free_symbols)
+    return any(symbol_is_type(symbol, _VALUES) for symbol in value.node.expr.free_symbols)
 
 
 _VALUES = (SymT.FLOAT, SymT.UNBACKED_FLOAT, SymT.UNBACKED_INT)
+"""Symbols that are no sizes."""
 
 
 def _line(node: fx.Node) -> str:

@@ -276,9 +276,10 @@ class Engine:
         from torchdyn_core.compiled.forward import Forward  # it is built over an engine
 
         key = (plan, None if self.moves else capacity)
-        with COMPILING, self.ambient():
+        with COMPILING:
             if key not in self._forwards:
-                self._forwards[key] = Forward(self, plan, capacity)
+                with self.ambient():
+                    self._forwards[key] = Forward(self, plan, capacity)
         return self._forwards[key]
 
     def backward(self, wanted: Wanted, capacity: int) -> Backward:
@@ -286,9 +287,10 @@ class Engine:
         from torchdyn_core.compiled.backward import Backward  # it is built over an engine
 
         key = (wanted, None if self.moves else capacity)
-        with COMPILING, self.ambient():
+        with COMPILING:
             if key not in self._backwards:
-                self._backwards[key] = Backward(self, wanted, capacity)
+                with self.ambient():
+                    self._backwards[key] = Backward(self, wanted, capacity)
         return self._backwards[key]
 
 

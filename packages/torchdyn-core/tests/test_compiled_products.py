@@ -146,3 +146,32 @@ def test_weights_that_a_loop_takes_turned_are_turned_before_it(monkeypatch):
         with torch.no_grad():
             parameters[0].mul_(1.5)  # what was turned is turned again
     assert [len(places) for places in made] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (lambda w: w.t(), True), (lambda w: w.permute(1, 0), True), (lambda w: w.permute(-1, -2).detach(), True),
+        (lambda w: w.transpose(0, -1), True), (lambda w: w.permute(0, 1), False), (lambda w: w.transpose(1, -1), False),
+        (lambda w: w.t().t(), False), (lambda w: w.t().permute(1, 0).transpose(0, 1), True), (lambda w: w, False),
+        (lambda w: w.t() * 1.0, False),
+    ],
+)  # fmt: skip
+def test_only_what_is_turned_is_turned(view, expected):
+    a, w = torch.randn(9, 8), torch.randn(8, 8)
+    body = make_fx(lambda a, w: (PRODUCT(a, view(w)), w + 1.0))(a, w)
+    test = make_fx(lambda a, w: a.sum() > 0)(a, w)
+    want = body(a, w)[0]
+    places = wide_products.turned(body, test, 1)
+    assert places == ([1] if expected else [])
+    more = [w.t().contiguous()] if expected else []
+    torch.testing.assert_close(body(a, w, *more)[0], want)
+    assert bool(test(a, w, *more)) == bool(a.sum() > 0)
+
+
+def test_matrices_that_a_loop_carries_or_writes_to_are_not_turned_before_it():
+    a, w = torch.randn(9, 8), torch.randn(8, 8)
+    test = make_fx(lambda a, w: a.sum() > 0)(a, w)
+    assert wide_products.turned(make_fx(lambda w, a: PRODUCT(a, w.t()))(w, a), test, 1) == []
+    written = make_fx(lambda a, w: (PRODUCT(a, w.t()), w.add_(1.0)))(a, w.clone())
+    assert wide_products.turned(written, test, 1) == []

@@ -127,8 +127,8 @@ def _mkl_gets_half() -> bool:
     return libraries and bool(found.get("avx512_f")) and str(found.get("cpu_name", "")).startswith("AMD")
 
 
-_SHOWN = {torch.ops.aten.detach.default, torch.ops.aten.alias.default}
-_TURNS = {torch.ops.aten.t.default, torch.ops.aten.permute.default, torch.ops.aten.transpose.int}
+aten = torch.ops.aten
+_VIEWS = {aten.detach.default, aten.alias.default, aten.t.default, aten.permute.default, aten.transpose.int}
 
 
 def turned(body: fx.GraphModule, test: fx.GraphModule, since: int) -> list[int]:
@@ -165,8 +165,17 @@ def turned(body: fx.GraphModule, test: fx.GraphModule, since: int) -> list[int]:
 
 def _turned_input(node: fx.Node) -> fx.Node | None:
     """The input that a node is the transpose of."""
-    turns = 0
-    while node.op == "call_function" and node.target in _SHOWN | _TURNS:
-        turns += node.target in _TURNS
+    is_turned = False
+    while node.op == "call_function" and node.target in _VIEWS:
+        is_turned ^= _turns(node)
         node = node.args[0]  # type: ignore[assignment]
-    return node if node.op == "placeholder" and turns == 1 else None
+    return node if node.op == "placeholder" and is_turned else None
+
+
+def _turns(node: Any) -> bool:
+    """Whether a view of a matrix exchanges its axes."""
+    if node.target is aten.permute.default:
+        return [axis % 2 for axis in node.args[1]] == [1, 0]
+    if node.target is aten.transpose.int:
+        return bool((node.args[1] - node.args[2]) % 2)
+    return node.target is aten.t.default

@@ -1,9 +1,11 @@
 """A map that no constant linear field has for its flow, and moving weights have.
 
 The flow of `y' = W y` is `exp(W)`, and a matrix with a negative eigenvalue that stands alone is the exponential of no
-real matrix (Culver 1966, doi:10.1090/S0002-9939-1966-0202740-6). `diag(-0.5, -2)` is one; the nearest exponentials are
-close to -1.25 I, which leaves a mean squared error of 0.5625 on standard normal points. With weights that move
-(ANODEv2, arXiv 1906.04596) the flow is a product of exponentials, and may be any matrix with a positive determinant.
+real matrix (Culver 1966, doi:10.1090/S0002-9939-1966-0202740-6). `diag(-0.5, -2)` is one. Exponentials with negative
+eigenvalues have a pair of complex ones, or twice the same: `(a - d)^2 + 4 b c <= 0`. The nearest of these are
+`[[-0.875, b], [-b, -1.625]]` with `|b| = 0.375`, which leave a mean squared error of 9/32 on standard normal points. With
+weights that move (ANODEv2, arXiv 1906.04596) the flow is a product of exponentials, and may be any matrix with a
+positive determinant.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ def run(*, fast: bool) -> list[Outcome]:
     constant, together, apart = (_trained(kind, fast=fast) for kind in ("constant", "together", "grid"))
     name = "ANODEv2 on a map without a logarithm"
     return [
-        Outcome(name, "constant weights: mean squared error", constant, ">=", 0.5, "0.5625 at best (theory)"),
+        Outcome(name, "constant weights: mean squared error", constant, ">=", 0.28, "0.281 at best (theory)"),
         Outcome(name, "weights that move with the state", together, "<=", 0.01),
         Outcome(name, "weights on their own grid", apart, "<=", 0.01),
         Outcome(name, "gradcheck of both configurations: relative difference", _gradient_error(), "<=", 1e-6),

@@ -3,8 +3,8 @@
 The flow of `y' = W y` is `exp(W)`, and a matrix with a negative eigenvalue that stands alone is the exponential of no
 real matrix (Culver 1966, doi:10.1090/S0002-9939-1966-0202740-6). `diag(-0.5, -2)` is one. Exponentials with negative
 eigenvalues have a pair of complex ones, or twice the same: `(a - d)^2 + 4 b c <= 0`. The nearest of these are
-`[[-0.875, b], [-b, -1.625]]` with `|b| = 0.375`, which leave a mean squared error of 9/32 on standard normal points. With
-weights that move (ANODEv2, arXiv 1906.04596) the flow is a product of exponentials, and may be any matrix with a
+`[[-0.875, b], [-b, -1.625]]` with `|b| = 0.375`, which leave a mean squared error of 9/32 on standard normal points.
+With weights that move (ANODEv2, arXiv 1906.04596) the flow is a product of exponentials, and may be any matrix with a
 positive determinant.
 """
 

@@ -71,6 +71,11 @@ def test_show_fails_with_the_close_match_or_the_plugin_to_blame(run, broken):
     assert run("show", "tsit5", "--kind", "adjoint").exit_code == 1
 
 
+def test_show_points_out_the_plugin_of_a_bare_name(run, site):
+    site.sound()
+    assert "did you mean 'sound.step'?" in run("show", "step").stderr
+
+
 def test_show_asks_for_the_kind_where_a_name_has_two(run, site):
     both = 'Component("solver", "a", "torchdyn_core:Euler"), Component("adjoint", "a", "torchdyn_core:Direct")'
     site.install("torchdyn-double", {"double": "double_plugin"}, double_plugin=site.manifest(both))

@@ -58,3 +58,22 @@ def test_segments_have_one_gradient():
 
     for a, b in zip(run(Checkpointed()), run(Direct()), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_a_field_begins_with_the_times_of_its_rows():
+    """One for each row, whichever segment it is of: `begin` sees times as `forward` does."""
+    seen = []
+
+    class Watching(VectorField):
+        def begin(self, t0, t1, y0):
+            seen.append((t0.tolist(), t1.tolist()))
+            return self
+
+        def forward(self, t, y):
+            return -y
+
+    ids, y0 = torch.tensor([0, 1, 0]), torch.ones(3, 2, dtype=DTYPE)
+    solve(Watching(), y0, torch.tensor([[0.0, 1.0], [2.0, 4.0]], dtype=DTYPE), per_sample=ids)
+    solve(Watching(), y0, torch.tensor([[0.0, 1.0, 2.0], [2.0, 4.0, 6.0]], dtype=DTYPE), per_sample=True)
+    solve(Watching(), y0, torch.tensor([0.0, 2.0], dtype=DTYPE))
+    assert seen == [([0.0, 1.0, 0.0], [2.0, 4.0, 2.0]), ([0.0, 1.0, 2.0], [2.0, 4.0, 6.0]), (0.0, 2.0)]

@@ -16,6 +16,7 @@ from torchdyn_core import (
     IncompatibleError,
     IntegrationError,
     VectorField,
+    per_row,
     solve,
 )
 
@@ -615,3 +616,26 @@ def test_derivatives_of_every_order_where_inputs_depend_on_each_other(case, adjo
         return found
 
     assert derivatives(adjoint) == pytest.approx(derivatives(Direct()), rel=1e-11)
+
+
+class Anchored(VectorField):
+    """A field that knows when its solve began: dy/dt = cos(t - t0) y."""
+
+    def begin(self, t0, t1, y0):
+        return self.replace(start=t0)
+
+    def forward(self, t, y):
+        return torch.cos(t - per_row(self.start, y)) * y
+
+
+@pytest.mark.parametrize("adjoint", [Direct(), Checkpointed(), Backsolve(controller=PID(rtol=1e-9, atol=1e-9))])
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_times_have_a_gradient_by_way_of_what_a_field_makes_of_them_as_it_begins(adjoint, per_sample):
+    """y(t1) = y0 exp(sin(t1 - t0)), so dy/dt0 = -cos(t1 - t0) y, all of which but -y comes by way of the field."""
+    ts = torch.tensor([0.3, 1.5], dtype=DTYPE, requires_grad=True)
+    y0 = torch.ones(2, 1, dtype=DTYPE)
+    options = {"controller": PID(rtol=1e-10, atol=1e-10), "adjoint": adjoint, "per_sample": per_sample}
+    y = solve(Anchored(), y0, ts, **options).ys[-1]
+    (grad,) = torch.autograd.grad(y.sum(), ts)
+    slope = 2 * torch.cos(ts[1] - ts[0]) * torch.exp(torch.sin(ts[1] - ts[0]))
+    torch.testing.assert_close(grad, torch.stack((-slope, slope)).detach(), rtol=1e-7, atol=1e-7)

@@ -300,8 +300,18 @@ def test_a_bare_name_that_a_plugin_has_is_pointed_out(site):
     site.sound()
     registry = Registry()
     registry.names("solver")
-    with pytest.raises(UnknownComponentError, match=r"did you mean 'sound\.step'"):
-        registry.get("solver", "step")
+    for bare in ("step", "stepp"):
+        with pytest.raises(UnknownComponentError, match=r"did you mean 'sound\.step'"):
+            registry.get("solver", bare)
+    assert "sound_plugin" in sys.modules
+
+
+def test_a_bare_name_that_nobody_has_is_told_which_plugins_there_are(site):
+    site.sound()
+    match = r"there is no dataset of core's; a plugin's come behind its name, 'sound\.moons', and there are plugins: sound"
+    with pytest.raises(UnknownComponentError, match=match):
+        Registry().get("dataset", "moons")
+    assert "sound_plugin" not in sys.modules
 
 
 def test_asking_for_a_lazy_packages_hook_imports_nothing_of_it(site):

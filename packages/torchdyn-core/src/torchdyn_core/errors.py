@@ -125,9 +125,12 @@ def warn_once(message: str) -> None:
 
 
 def close_matches(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or the list of what there is."""
+    """`; did you mean 'x'?`, or the list of what there is. A name without its plugin is close to the whole one."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    bare: dict[str, list[str]] = {}
+    for whole in known:
+        bare.setdefault(whole if "." in name else whole.rpartition(".")[2], []).append(whole)
+    near = [whole for part in difflib.get_close_matches(name, bare, n=3, cutoff=0.6) for whole in bare[part]][:3]
     if near:
         return "; did you mean " + " or ".join(repr(n) for n in near) + "?"
     return "; there are: " + ", ".join(known)

@@ -55,9 +55,9 @@ class VectorField(nn.Module):
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> VectorField:
         """The field of one solve: draw here what belongs to the solve as a whole.
 
-        Return `self.replace(name=tensor, ...)`: a copy that shares parameters. What it holds are tensors (a
-        seed, a mask,
-        the control `y0`), never Python numbers; gradients flow through them. A wrapper begins what it wraps.
+        Return `self.replace(name=tensor, ...)`: a copy that shares parameters. What it holds are tensors (a seed, a
+        mask, the control `y0`), never Python numbers; gradients flow through them, to the times `t0` and `t1`, too:
+        `()`, or with steps per sample or in segments one for each row, `(R,)`. A wrapper begins what it wraps.
         """
         return self
 

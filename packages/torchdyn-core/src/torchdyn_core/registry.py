@@ -179,7 +179,7 @@ class Registry:
         for component in plugin.components:
             if (component.kind, component.name) == (kind, bare):
                 return plugin, component
-        _refuse(kind, name, plugin, (self._plugins or []) if plugin is self._core else [])
+        _refuse(kind, name, plugin, self._found() if plugin is self._core else [])
 
     def _owner(self, kind: str, name: str) -> tuple[Plugin, str]:
         """The plugin that a name belongs to, its manifest loaded, and the rest of the name."""
@@ -228,9 +228,13 @@ def _refuse(kind: str, name: str, owner: Plugin, others: list[Plugin]) -> NoRetu
     elsewhere = [known for known, full in own if full == name]
     if elsewhere:
         raise UnknownComponentError(f"{name!r} is of kind {elsewhere[0]!r}; wanted one of kind {kind!r}")
+    # names that are known already: of plugins that nobody has asked for anything, no manifest is loaded for a hint
     known = [full for known, full in own if known == kind]
-    bare = [p.full_name(c) for p in others for c in p.components if (c.kind, c.name) == (kind, name)]
-    hint = f"; did you mean {bare[0]!r}?" if bare else close_matches(name, known) if known else f"; there is no {kind}"
+    known += [p.full_name(c) for p in others for c in p.components if c.kind == kind and p is not owner]
+    hint = close_matches(name, known) if known else f"; there is no {kind} of core's"
+    names = sorted(plugin.name for plugin in others if plugin is not owner)
+    if names and "did you mean" not in hint:
+        hint += f"; a plugin's come behind its name, {f'{names[0]}.{name}'!r}, and there are plugins: " + ", ".join(names)
     raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
 

@@ -244,7 +244,8 @@ def _begun(field: Any, times: Tensor, y0: Tree, resume: Final | None, layout: An
         return resume.field[1]
     begun = field
     if isinstance(field, VectorField):
-        begun = field.begin(times[0].detach(), times[-1].detach(), y0)
+        ends = times[0], times[-1]  # on the graph: what a field makes of them has a gradient to the times
+        begun = field.begin(*(ends if layout.shared else map(layout.rows, ends)), y0)
         if not isinstance(begun, VectorField):
             raise IncompatibleError(
                 f"{type(field).__name__}.begin returned {type(begun).__name__}; wanted a field: self.replace(...)"

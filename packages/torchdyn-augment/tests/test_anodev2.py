@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from torchdyn_augment import ANODEv2, LearnedDynamics, ReactionDiffusionAdvection, WeightDynamics, WrappedField
-from torchdyn_core import PID, Backsolve, Fixed, IncompatibleError, NeuralODE, OptionError, ShapeError, solve
+from torchdyn_core import (
+    PID,
+    Backsolve,
+    Fixed,
+    IncompatibleError,
+    NeuralODE,
+    OptionError,
+    ShapeError,
+    SolveDropout,
+    solve,
+)
 from torchdyn_core.testing import FieldSuite
 from torchdyn_core.tree import leaves
 
@@ -49,6 +59,131 @@ class TestOwnGrid(FieldSuite):
         "test_a_solve_runs_shared_and_per_sample": "weights have no batch axis",
         "test_the_slope_is_like_the_state": "weights have no batch axis",
     }
+
+
+class TestTogether(FieldSuite):
+    def make(self):
+        torch.manual_seed(0)
+        net = nn.Linear(2, 2)
+        return ANODEv2(net, ReactionDiffusionAdvection(net))
+
+    def state(self):
+        net = self.make().net
+        return torch.randn(4, 2, generator=torch.Generator().manual_seed(0)), [p.detach() for p in net.parameters()]
+
+    expected_failures = {  # noqa: RUF012 - a suite's own way
+        "test_a_solve_runs_shared_and_per_sample": "weights have no batch axis",
+        "test_rows_do_not_know_each_other": "weights have no batch axis",
+    }
+
+
+class Swing(WeightDynamics):
+    """dw/dt = cos 3 t: w = w0 + (sin 3 t - sin 3 t0) / 3."""
+
+    def forward(self, t, weights):
+        return [torch.cos(3 * t).expand_as(weight) for weight in weights]
+
+
+def swung(t0, t1):
+    """ln y(t1) / y(t0), for dy/dt = w y with weights that swing, from 0.8."""
+    t0, t1 = (torch.as_tensor(t, dtype=DTYPE) for t in (t0, t1))
+    return (0.8 - (3 * t0).sin() / 3) * (t1 - t0) + ((3 * t0).cos() - (3 * t1).cos()) / 9
+
+
+@pytest.mark.parametrize("grid", [None, 60])
+def test_dynamics_are_told_the_time_and_times_have_their_gradient(grid):
+    ts = torch.tensor([0.4, 1.5], dtype=DTYPE, requires_grad=True)
+    field, y0 = ANODEv2(scalar(), Swing(), grid=grid), torch.ones(1, 1, dtype=DTYPE)
+    y0 = y0 if grid else field.augmentation.lift(y0)
+    for adjoint in ("direct", "checkpointed"):
+        ys = solve(field, y0, ts, controller=TIGHT, adjoint=adjoint).ys
+        end = (ys if grid else ys[0])[-1].sum()
+        torch.testing.assert_close(end, swung(*ts).exp(), rtol=1e-7, atol=1e-7)
+        got, want = torch.autograd.grad(end, ts)[0], torch.autograd.grad(swung(*ts).exp(), ts)[0]
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_learned_dynamics_are_told_the_time():
+    net = nn.Linear(2, 2)
+    dynamics = LearnedDynamics(net)
+    nn.init.normal_(dynamics.wide.weight)
+    early, late = (dynamics(torch.tensor(t), list(net.parameters())) for t in (0.0, 1.0))
+    assert not any(torch.equal(a, b) for a, b in zip(early, late, strict=True))
+
+
+def test_a_solve_on_a_grid_is_resumed_within_it_alone():
+    y0 = torch.ones(1, 1, dtype=DTYPE)
+    field = ANODEv2(scalar(), Swing(), grid=60)
+    half = solve(field, y0, [0.0, 1.0], controller=TIGHT)
+    with pytest.raises(IncompatibleError, match=r"60 steps from t = 0 to 1, and the solve goes on to 4; wanted one"):
+        solve(field, half.final, [1.0, 4.0], controller=TIGHT)
+    stopped = solve(field, half.final, [1.0, 1.0], controller=TIGHT)
+    assert torch.equal(stopped.ys[-1], half.ys[-1])
+    field = ANODEv2(scalar(), Swing())
+    half = solve(field, field.augmentation.lift(y0), [0.0, 1.0], controller=TIGHT)
+    end = solve(field, half.final, [1.0, 4.0], controller=TIGHT).ys[0][-1]
+    torch.testing.assert_close(end.log().squeeze(), swung(0.0, 4.0), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid", [None, 4])
+def test_an_empty_span_leaves_the_state(grid):
+    net, y0 = scalar(), torch.ones(1, 1, dtype=DTYPE)
+    field = ANODEv2(net, Decay(), grid=grid)
+    ys = solve(field, y0 if grid else field.augmentation.lift(y0), [0.5, 0.5]).ys
+    assert torch.equal((ys if grid else ys[0])[-1], y0)
+
+
+def test_a_layer_is_a_function_of_its_parameters_to_torch_too():
+    made = layer(LearnedDynamics, adjoint="direct")
+    assert sorted(made.state_dict()) == sorted(f"field.{name}" for name in made.field.state_dict())
+    y0 = torch.randn(3, 2, dtype=DTYPE)
+    own = {name: parameter.detach().clone() for name, parameter in made.named_parameters()}
+
+    def loss(parameters):
+        return torch.func.functional_call(made, parameters, (y0,)).square().sum()
+
+    grads = torch.func.grad(loss)(own)
+    want = torch.autograd.grad(made(y0).square().sum(), list(made.parameters()))
+    for name, grad in zip(own, want, strict=True):
+        torch.testing.assert_close(grads[name], grad)
+    assert all(isinstance(parameter, nn.Parameter) for parameter in made.field.net.parameters())
+
+
+@pytest.mark.parametrize("grid", [None, 3])
+def test_dropout_in_the_dynamics_has_one_mask_a_solve(grid):
+    class Dropped(LearnedDynamics):
+        def __init__(self, net):
+            super().__init__(net)
+            self.dropout = SolveDropout(0.5)
+            nn.init.normal_(self.wide.weight)
+
+        def forward(self, t, weights):
+            return [self.dropout(slope) for slope in super().forward(t, weights)]
+
+    net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    field = ANODEv2(net, Dropped(net), grid=grid)
+    made, y0 = NeuralODE(field, augmentation=field.augmentation), torch.randn(3, 2)
+    torch.manual_seed(0)
+    first, second = made(y0), made(y0)
+    torch.manual_seed(0)
+    assert torch.equal(made(y0), first) and not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("grid", [None, 3])
+def test_args_reach_the_network(grid):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = scalar()
+
+        def forward(self, y, k):
+            return k * self.inner(y)
+
+    field, y0 = ANODEv2(Scaled(), Decay(), grid=grid), torch.ones(1, 1, dtype=DTYPE)
+    k = torch.tensor(2.0, dtype=DTYPE)
+    ys = solve(field, y0 if grid else field.augmentation.lift(y0), [0.0, 1.0], args=k, controller=TIGHT).ys
+    exact = torch.exp(1.6 * (1 - torch.exp(torch.tensor(-1.0, dtype=DTYPE))))
+    torch.testing.assert_close((ys if grid else ys[0])[-1], exact.reshape(1, 1), rtol=1e-4, atol=1e-4)
 
 
 def test_weights_that_decay_have_the_closed_solution():
@@ -207,3 +342,14 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match=r"the dynamics gave \[\(\), \(\)\]; wanted"):
         solve(field, field.augmentation.lift(torch.ones(3, 2)), [0.0, 1.0])
     assert len(leaves(field.augmentation.lift(torch.ones(3, 2)))) == 3
+    for dynamics, words in ((LearnedDynamics, "dynamics is the class LearnedDynamics: call it"), (None, "is None")):
+        with pytest.raises(IncompatibleError, match=words):
+            ANODEv2(net, dynamics)
+    with pytest.raises(ShapeError, match="grid= got weights beside the state"):
+        solve(ANODEv2(net, Decay(), grid=2), field.augmentation.lift(torch.ones(3, 2)), [0.0, 1.0])
+    for kind in (LearnedDynamics, ReactionDiffusionAdvection):
+        field = ANODEv2(net, kind(nn.Linear(3, 3)))
+        with pytest.raises(
+            ShapeError, match=r"got weights of shapes \[\(2, 2\), \(2,\)\]; wanted those of the network"
+        ):
+            solve(field, field.augmentation.lift(torch.ones(3, 2)), [0.0, 1.0])

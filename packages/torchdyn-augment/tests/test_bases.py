@@ -118,6 +118,19 @@ def test_dilation_and_shift_are_learned_where_that_is_asked(kind):
     assert len(list(basis.parameters())) == 2
 
 
+@pytest.mark.parametrize("kind", [Fourier, Polynomial, Chebyshev, Legendre, GaussianRBF])
+def test_in_double_precision_nothing_is_rounded_to_single(kind):
+    t = torch.rand(7, dtype=DTYPE)
+    torch.testing.assert_close(kind(4, dilation=0.1, shift=0.3)(t), kind(4)(0.1 * t + 0.3), rtol=1e-14, atol=1e-14)
+    centres = torch.linspace(0.0, 1.0, 4, dtype=DTYPE)
+    torch.testing.assert_close(GaussianRBF(4)(centres).diagonal(), torch.ones(4, dtype=DTYPE), rtol=0, atol=1e-15)
+
+
+def test_whole_times_are_times():
+    assert Fourier(1, dilation=0.5)(torch.tensor(1)).round(decimals=4).abs().tolist() == [1.0, 1.0, 0.0]
+    assert float(Polynomial(1, dilation=0.5)(torch.tensor(3))[1]) == 1.5
+
+
 @pytest.mark.parametrize("kind", [Fourier, Polynomial, Chebyshev, Legendre, GaussianRBF, PiecewiseConstant])
 @pytest.mark.parametrize("degree", [0, -1, 2.5, True])
 def test_degrees_below_one_are_refused(kind, degree):
@@ -128,7 +141,8 @@ def test_degrees_below_one_are_refused(kind, degree):
 def test_options_that_make_no_sense_are_refused():
     for make in (
         lambda: Fourier(2, dilation=0.0), lambda: Fourier(2, shift=math.nan), lambda: GaussianRBF(2, width=0.0),
-        lambda: PiecewiseConstant(2, t0=1.0, t1=1.0),
+        lambda: PiecewiseConstant(2, t0=1.0, t1=1.0), lambda: Fourier(2, dilation="2"),
+        lambda: GaussianRBF(2, width="2"), lambda: PiecewiseConstant(2, t0=None),
     ):  # fmt: skip
         with pytest.raises(OptionError, match="wanted"):
             make()

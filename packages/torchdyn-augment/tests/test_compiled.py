@@ -60,6 +60,24 @@ def hyper():
     return HyperField(inner, nn.Linear(1, sum(p.numel() for p in inner.parameters()))), None, True, (3, 2)
 
 
+class Custom(nn.Module):
+    """A network with a way of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 2, bias=False))
+        self.scale = nn.Parameter(torch.full((2,), 0.5))
+
+    def forward(self, y):
+        return torch.tanh(self.inner(y)) * self.scale
+
+
+def custom():
+    inner = Custom()
+    field = ANODEv2(inner, LearnedDynamics(inner, 2))
+    return field, field.augmentation, False, (3, 2)
+
+
 def together():
     inner = nn.Linear(2, 2)
     field = ANODEv2(inner, ReactionDiffusionAdvection(inner))
@@ -71,7 +89,7 @@ def apart():
     return ANODEv2(inner, LearnedDynamics(inner, 2), grid=3), None, False, (3, 2)
 
 
-@pytest.mark.parametrize("make", [wrapped, galerkin, stacked, images, hyper, together, apart])
+@pytest.mark.parametrize("make", [wrapped, galerkin, stacked, images, hyper, custom, together, apart])
 def test_it_compiles(make):
     torch.manual_seed(0)
     field, augmentation, per_sample, shape = make()

@@ -18,7 +18,7 @@ from torchdyn_augment import (
     PiecewiseConstant,
     Polynomial,
 )
-from torchdyn_core import PID, Fixed, NeuralODE, OptionError, ShapeError, solve
+from torchdyn_core import PID, Fixed, IncompatibleError, NeuralODE, OptionError, ShapeError, solve
 from torchdyn_core.testing import FieldSuite
 
 DTYPE = torch.float64
@@ -173,3 +173,56 @@ def test_a_convolution_on_vectors_is_refused():
 def test_times_of_other_rows_are_refused():
     with pytest.raises(ShapeError, match="a time, or one for each row"):
         GalerkinLinear(2, 2)(torch.zeros(3, 1), torch.ones(4, 2))
+
+
+def test_a_layer_is_a_field_that_jumps_where_its_basis_does():
+    torch.manual_seed(0)
+    layer = GalerkinLinear(2, 2, PiecewiseConstant(3)).double()
+    y0 = torch.randn(4, 2, dtype=DTYPE)
+    alone = solve(layer, y0, [0.0, 1.0], controller=TIGHT)
+    nested = solve(DepthSequential(DepthSequential(layer), nn.Identity()), y0, [0.0, 1.0], controller=TIGHT)
+    assert alone.stats.rejected <= 1 and nested.stats.rejected <= 1
+    assert torch.equal(alone.ys, nested.ys)
+
+
+def test_containers_that_would_not_tell_their_layers_the_depth_are_refused():
+    layer = GalerkinLinear(2, 2)
+    with pytest.raises(IncompatibleError, match=r"layer 1 is a Sequential that holds.*wanted a DepthSequential"):
+        DepthSequential(nn.Tanh(), nn.Sequential(layer, nn.Tanh()))
+    with pytest.raises(IncompatibleError, match="layer 0 is the class Tanh: call it"):
+        DepthSequential(nn.Tanh)
+    with pytest.raises(IncompatibleError, match="takes no args"):
+        solve(DepthSequential(layer), torch.ones(3, 2), [0.0, 1.0], args=torch.ones(()))
+
+
+def test_options_of_a_convolution_are_those_of_torchs():
+    torch.manual_seed(0)
+    t, x = torch.tensor(0.3), torch.randn(2, 2, 9, 9)
+    layer = GalerkinConv2d(2, 3, 3, stride=2, padding=(1, 2), dilation=2)
+    values = layer.basis(t)
+    weight, bias = torch.tensordot(values, layer.weight, 1), values @ layer.bias
+    want = functional.conv2d(x, weight, bias, stride=2, padding=(1, 2), dilation=2)
+    torch.testing.assert_close(layer(t, x), want)
+    torch.testing.assert_close(layer(t.expand(2, 1, 1, 1), x), want, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_are_made_on_meta_and_of_complex_numbers():
+    with torch.device("meta"):
+        assert GalerkinLinear(2, 3).weight.is_meta
+    layer = GalerkinLinear(2, 3)
+    for name, parameter in list(layer.named_parameters(recurse=False)):
+        setattr(layer, name, nn.Parameter(parameter.detach() * (1 + 2j)))
+    x = torch.randn(4, 2, dtype=torch.complex64)
+    shared = layer(torch.tensor(0.3), x)
+    torch.testing.assert_close(layer(torch.full((4, 1), 0.3), x), shared)
+    assert shared.dtype == torch.complex64
+
+
+def test_bases_that_are_not_seen_and_kernels_that_are_none_are_refused():
+    with pytest.raises(OptionError, match=r"a mean square of 0 on \[0, 1\]"):
+        GalerkinLinear(2, 3, GaussianRBF(3, shift=100.0))
+    for size in (3.0, True, (3,), (3, 0)):
+        with pytest.raises(OptionError, match="kernel_size="):
+            GalerkinConv2d(2, 2, size)
+    with pytest.raises(ShapeError, match=r"wanted \(N, C, L\)"):
+        GalerkinConv1d(2, 2, 3)(torch.tensor(0.0), torch.ones(2, 2, 3, 3))

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from torchdyn_augment import HyperField
-from torchdyn_augment.weights import Weights
 from torchdyn_core import PID, IncompatibleError, ShapeError, solve
 from torchdyn_core.testing import FieldSuite
 
@@ -59,26 +58,24 @@ def test_rows_have_weights_of_their_own_times():
         torch.testing.assert_close(each[row : row + 1], alone, rtol=1e-7, atol=1e-8)
 
 
-def test_a_chain_takes_its_weights_as_torch_hands_them_over():
-    """Layers in layers, without a bias, with hooks."""
-    nets = [
-        nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Tanh(), nn.Linear(3, 2)), nn.LayerNorm(2)),
-        nn.Sequential(nn.Linear(2, 2, bias=False), nn.Tanh()),
-        nn.Sequential(nn.Linear(2, 2), nn.Tanh()),
-    ]
-    nets[2].register_forward_hook(lambda net, given, out: 2 * out)
-    for net in nets:
-        weights = Weights(net)
-        moved = [torch.randn(shape) for shape in weights.shapes]
-        y = torch.randn(4, 2)
-        want = torch.func.functional_call(net, dict(zip(weights.names, moved, strict=True)), (y,))
-        assert torch.equal(weights.call(net, moved, y), want) and not torch.equal(want, net(y))
-    inner = nn.Linear(2, 2)
-    with pytest.raises(IncompatibleError, match="tied parameters"):
-        Weights(nn.Sequential(inner, nn.Tanh(), inner))
-    convolution = nn.Conv2d(2, 2, 3, padding="same", padding_mode="circular")
-    weights, y = Weights(convolution), torch.randn(1, 2, 5, 5)
-    assert torch.equal(weights.call(convolution, list(convolution.parameters()), y), convolution(y))
+def test_args_reach_the_network_where_steps_are_shared():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, y, k):
+            return k * self.layer(y)
+
+    field = made(Scaled())
+    y0, k = torch.randn(3, 2), torch.tensor([[1.0], [2.0], [3.0]])
+    together = solve(field, y0, [0.0, 1.0], args=k, controller=TIGHT).ys[-1]
+    for row in range(3):
+        alone = solve(field, y0[row : row + 1], [0.0, 1.0], args=k[row], controller=TIGHT).ys[-1]
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-5)
+    with pytest.raises(IncompatibleError, match=r"HyperField got args with axes and a time for each row"):
+        solve(field, y0, [0.0, 1.0], args=k, per_sample=True)
+    solve(field, y0, [0.0, 1.0], args=torch.tensor(2.0), per_sample=True)
 
 
 def test_what_does_not_fit_is_refused():
@@ -86,3 +83,7 @@ def test_what_does_not_fit_is_refused():
         HyperField(nn.Tanh(), nn.Linear(1, 1))
     with pytest.raises(ShapeError, match=r"gave \(5,\); wanted \(6,\)"):
         HyperField(nn.Linear(2, 2), nn.Linear(1, 5))(torch.tensor(0.0), torch.ones(3, 2))
+    with pytest.raises(IncompatibleError, match="hypernet is <function"):
+        HyperField(nn.Linear(2, 2), lambda t: t)
+    with pytest.raises(ShapeError, match=r"times \(4,\) for a state \[\(3, 2\)\]"):
+        made(nn.Linear(2, 2))(torch.zeros(4), torch.ones(3, 2))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from torchdyn_augment import InputLayerAugmentation, WeightAugmentation, ZeroAugmentation
-from torchdyn_core import NeuralODE, OptionError, ShapeError, autonomous
+from torchdyn_core import IncompatibleError, NeuralODE, OptionError, ShapeError, autonomous
 from torchdyn_core.registry import default_registry
 from torchdyn_core.testing import AugmentationSuite
 
@@ -94,7 +94,7 @@ def test_a_number_of_dimensions_is_a_whole_number(dims):
             r"Conv2d.*\(3, 2\).*\(N, C, H, W\)",
         ),
         (InputLayerAugmentation(nn.Conv2d(2, 2, 3, padding=1), 2), torch.ones(2, 5, 5), r"Conv2d.*\(N, C, H, W\)"),
-        (InputLayerAugmentation(nn.Conv1d(2, 2, 3, padding=1), 2), torch.ones(2, 5), r"Conv1d.*\(N, C, W\)"),
+        (InputLayerAugmentation(nn.Conv1d(2, 2, 3, padding=1), 2), torch.ones(2, 5), r"Conv1d.*\(N, C, L\)"),
         (
             InputLayerAugmentation(nn.Conv2d(2, 2, 3), 2),
             torch.ones(3, 2, 5, 5),
@@ -119,3 +119,46 @@ def test_weights_are_put_beside_the_state_and_keep_their_gradient():
     y, weights = WeightAugmentation(net).lift(torch.ones(3, 2))
     assert weights[0] is net.weight and weights[1] is net.bias
     assert WeightAugmentation(net).project((y, weights)) is y
+
+
+def test_a_linear_layer_is_for_the_last_axis():
+    """Of images it would mix the width, and give the shape that is wanted where both agree."""
+    y = torch.ones(3, 2, 4, 4)
+    with pytest.raises(ShapeError, match=r"Linear, which mixes the last axis.*on axis 1; wanted axis=-1"):
+        InputLayerAugmentation(nn.Linear(4, 4), 2).lift(y)
+    assert InputLayerAugmentation(nn.Linear(4, 2), 2, axis=-1).lift(y).shape == (3, 2, 4, 6)
+
+
+def test_a_layer_that_makes_the_rank_that_it_needs_is_taken():
+    layer = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Conv1d(2, 1, 3, padding=1), nn.Flatten())
+    assert InputLayerAugmentation(layer, 2).lift(torch.ones(3, 4)).shape == (3, 6)
+
+
+def test_autocast_lifts_in_the_states_dtype():
+    for whole in (False, True):
+        augmentation = InputLayerAugmentation(nn.Linear(2, 4 if whole else 2), 2, whole=whole)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert augmentation.layer(torch.ones(3, 2)).dtype == torch.bfloat16
+            assert augmentation.lift(torch.ones(3, 2)).dtype == torch.float32
+
+
+def test_another_dtype_is_refused_and_so_is_what_is_no_layer():
+    with pytest.raises(ShapeError, match=r"made \(3, 2\) torch.float64.*wanted \(3, 2\) torch.float32"):
+        InputLayerAugmentation(Doubled(), 2).lift(torch.ones(3, 2))
+    for layer, words in ((None, "layer is None"), (nn.Linear, "the class Linear: call it"), (torch.sin, "<built-in")):
+        with pytest.raises(IncompatibleError, match=words):
+            InputLayerAugmentation(layer, 2)
+
+
+class Doubled(nn.Module):
+    def forward(self, y):
+        return y.double()
+
+
+def test_weights_beside_the_state_are_the_networks_and_its_own_alone():
+    net = nn.Linear(2, 2)
+    augmentation, y = WeightAugmentation(net), torch.randn(3, 2)
+    state, weights = augmentation.lift(y)
+    assert state is y and augmentation.project((state, weights)) is y
+    assert [a is b for a, b in zip(weights, net.parameters(), strict=True)] == [True, True]
+    assert not list(augmentation.parameters()) and not augmentation.state_dict()

@@ -180,6 +180,47 @@ def test_what_the_inner_field_draws_and_where_it_jumps_reaches_the_solve():
         torch.testing.assert_close(end, torch.full_like(y0, 0.5))
 
 
+def test_the_inner_field_begins_with_the_state_as_it_sees_it():
+    """A field that keeps its first state, in one that shows it the depth: it keeps both."""
+
+    class Keeps(VectorField):
+        first = None
+
+        def begin(self, t0, t1, y0):
+            return self.replace(first=y0)
+
+        def forward(self, t, y):
+            return self.first[:, :1] * self.first[:, 1:]
+
+    y0 = torch.tensor([[2.0], [3.0]], dtype=DTYPE)
+    end = solve(DepthConcat(Keeps()), y0, [0.5, 1.5], controller=TIGHT).ys[-1]
+    torch.testing.assert_close(end, y0 + 0.5 * y0)
+
+
+def test_a_control_that_holds_the_time_has_a_gradient_to_it():
+    """dy/dt = t0 from 0 is t0 (t1 - t0)."""
+    ts = torch.tensor([0.4, 1.0], dtype=DTYPE, requires_grad=True)
+    field = DepthConcat(DataControlled(lambda t, y: y[:, 3:]))
+    end = solve(field, torch.zeros(1, 1, dtype=DTYPE), ts, controller=TIGHT).ys[-1]
+    (grad,) = torch.autograd.grad(end.sum(), ts)
+    torch.testing.assert_close(grad, torch.tensor([0.2, 0.4], dtype=DTYPE))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda f: DepthConcat(autonomous(f)), lambda f: DepthConcat(DataControlled(autonomous(f)))]
+)
+def test_segments_step_as_they_do_alone(make):
+    torch.manual_seed(0)
+    ids, y0 = torch.tensor([0, 1, 0, 1, 1]), torch.randn(5, 2, dtype=DTYPE)
+    width = 3 if isinstance(make(len).field, type(autonomous(len))) else 6
+    field = make(nn.Linear(width, 2).double())
+    ts = torch.tensor([[0.0, 0.5], [1.0, 2.0]], dtype=DTYPE)
+    both = solve(field, y0, ts, per_sample=ids, controller=TIGHT).ys[-1]
+    for segment in (0, 1):
+        alone = solve(field, y0[ids == segment], ts[:, segment], controller=TIGHT).ys[-1]
+        torch.testing.assert_close(both[ids == segment], alone, rtol=1e-7, atol=1e-8)
+
+
 def test_a_path_reaches_the_inner_field():
     class Driven(VectorField):
         path = None
@@ -208,6 +249,12 @@ def test_what_they_refuse():
         solve(DepthConcat(lambda t, y: y), torch.ones(2), [0.0, 1.0])
     with pytest.raises(ShapeError, match="a tuple; wanted a tensor"):
         solve(DataControlled(lambda t, y: y), (torch.ones(2, 1),), [0.0, 1.0])
+    with pytest.raises(ShapeError, match=r"times \(4,\) for a state \(3, 2\)"):
+        DepthConcat(lambda t, y: y)(torch.zeros(4), torch.ones(3, 2))
+    with pytest.raises(ShapeError, match="features on another axis than the rows"):
+        solve(DepthConcat(lambda t, y: y[:-1], axis=-1), torch.ones(3), [0.0, 1.0], per_sample=True)
+    with pytest.raises(OptionError, match="axis='x'"):
+        solve(DepthConcat(lambda t, y: y, axis="x"), torch.ones(3, 2), [0.0, 1.0])
     with pytest.raises(IncompatibleError, match=r"a network of y alone; wanted f\(t, y\): autonomous\(field\)"):
         DepthConcat(nn.Linear(3, 2))
     with pytest.raises(IncompatibleError, match="wanted a vector field or a callable"):

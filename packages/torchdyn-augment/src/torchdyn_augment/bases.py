@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from torchdyn_augment.checks import checked_count
+from torchdyn_augment.checks import checked_count, checked_number
 from torchdyn_core import OptionError
 
 __all__ = ["Basis", "Chebyshev", "Fourier", "GaussianRBF", "Legendre", "PiecewiseConstant", "Polynomial"]
@@ -31,7 +31,7 @@ class Basis(nn.Module):
         input: times, `(*)`.  output: `(*, size)`.
 
     Raises:
-        OptionError: If dilation or shift is not finite, or the dilation is 0.
+        OptionError: If dilation or shift is no finite number, or the dilation is 0.
 
     References:
         Massaroli, Poli, Park, Yamashita, Asama (2020), Dissecting neural ODEs, section 3. arXiv 2002.08071
@@ -43,24 +43,24 @@ class Basis(nn.Module):
         tensor([1.0000, 0.5000, 0.2500])
     """
 
-    dilation: Tensor
-    shift: Tensor
+    dilation: float | nn.Parameter
+    shift: float | nn.Parameter
 
     def __init__(self, size: int, *, dilation: float = 1.0, shift: float = 0.0, adaptive: bool = False) -> None:
         super().__init__()
-        if not (math.isfinite(dilation) and math.isfinite(shift) and dilation != 0.0):
-            raise OptionError(f"dilation={dilation!r}, shift={shift!r}; wanted finite numbers, the dilation not 0")
+        dilation, shift = checked_number("dilation", dilation), checked_number("shift", shift)
+        if dilation == 0.0:
+            raise OptionError("dilation=0.0; wanted another number")
         self.size = size
-        for name, value in (("dilation", dilation), ("shift", shift)):
-            made = torch.tensor(float(value))
-            if adaptive:
-                self.register_parameter(name, nn.Parameter(made))
-            else:
-                self.register_buffer(name, made)
+        # numbers where they are not learned: right in the dtype of every time
+        self.dilation = nn.Parameter(torch.tensor(dilation)) if adaptive else dilation
+        self.shift = nn.Parameter(torch.tensor(shift)) if adaptive else shift
 
     def forward(self, t: Tensor) -> Tensor:
         """The functions' values at times."""
-        return self.values(self.dilation.to(t.dtype) * t + self.shift.to(t.dtype))
+        t = t if t.is_floating_point() else t.to(torch.get_default_dtype())
+        dilation, shift = (x.to(t.dtype) if isinstance(x, Tensor) else x for x in (self.dilation, self.shift))
+        return self.values(dilation * t + shift)
 
     def values(self, s: Tensor) -> Tensor:
         """The functions' values at mapped times."""
@@ -219,27 +219,26 @@ class GaussianRBF(Basis):
         tensor([0.6065, 1.0000, 0.6065])
     """
 
-    centres: Tensor
-
     def __init__(
         self, degree: int = 5, *, width: float = 1.0, dilation: float = 1.0, shift: float = 0.0, adaptive: bool = False
     ) -> None:
         self.degree = checked_count("degree", degree)
         super().__init__(degree, dilation=dilation, shift=shift, adaptive=adaptive)
-        if not (math.isfinite(width) and width > 0.0):
-            raise OptionError(f"width={width!r}; wanted a finite number > 0")
-        self.width = width
-        self.register_buffer("centres", torch.linspace(0.0, 1.0, degree) if degree > 1 else torch.tensor([0.5]))
+        self.width = checked_number("width", width)
+        if self.width <= 0.0:
+            raise OptionError(f"width={width!r}; wanted a number > 0")
 
     def values(self, s: Tensor) -> Tensor:
-        spacing = 1.0 / max(self.degree - 1, 1)
-        return (-0.5 * ((s.unsqueeze(-1) - self.centres.to(s.dtype)) / (self.width * spacing)).square()).exp()
+        gaps = max(self.degree - 1, 1)
+        places = torch.arange(self.degree, dtype=s.dtype, device=s.device) if self.degree > 1 else 0.5
+        return (-0.5 * ((s.unsqueeze(-1) * gaps - places) / self.width).square()).exp()
 
 
 class PiecewiseConstant(Basis):
     """Indicators of equal pieces of depth: weights of a stack of layers (a stacked neural ODE).
 
-    Fields whose layers have this basis jump between pieces; `DepthSequential` has steps end there.
+    Fields whose layers have this basis jump between pieces; steps end there. What dilation and shift are to the other
+    bases, `t0` and `t1` are to this one; a gradient to them it has none.
 
     Arguments:
         pieces: How many.
@@ -261,7 +260,7 @@ class PiecewiseConstant(Basis):
 
     def __init__(self, pieces: int = 2, *, t0: float = 0.0, t1: float = 1.0) -> None:
         super().__init__(checked_count("pieces", pieces))
-        if not (math.isfinite(t0) and math.isfinite(t1) and t0 < t1):
+        if not checked_number("t0", t0) < checked_number("t1", t1):
             raise OptionError(f"t0={t0!r}, t1={t1!r}; wanted two finite times, the first one below the other")
         edges = [t0 + (t1 - t0) * piece / pieces for piece in range(1, pieces)]
         self.register_buffer("inner", torch.tensor(edges, dtype=torch.float64))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchdyn_augment.checks import checked_axis
 from torchdyn_augment.wrapper import WrappedField
+from torchdyn_core import ShapeError
 from torchdyn_core.tree import Tree
 
 __all__ = ["DepthConcat"]
@@ -24,6 +25,9 @@ class DepthConcat(WrappedField):
 
     Shapes:
         y: `(N, C, *)`; the inner field sees `(N, C + 1, *)`.  t: `()`, or one for each row.
+
+    Raises:
+        ShapeError: If the state is no tensor or has no such axis, or times are not those of its rows.
 
     References:
         Chen, Rubanova, Bettencourt, Duvenaud (2018), Neural ordinary differential equations. arXiv 1806.07366
@@ -42,6 +46,11 @@ class DepthConcat(WrappedField):
 
     def seen(self, t: Tensor, y: Tensor) -> Tensor:
         axis = checked_axis(self, y, self.axis)
+        if t.dim() and (t.numel() != y.shape[0] or axis == 0):
+            raise ShapeError(
+                f"DepthConcat got times {tuple(t.shape)} for a state {tuple(y.shape)} with features on axis {axis}; "
+                "wanted one time, or one for each row, and features on another axis than the rows"
+            )
         t = t.reshape(t.shape + (1,) * (y.dim() - t.dim())) if t.dim() else t
         feature = t.to(y.dtype).expand(*y.shape[:axis], 1, *y.shape[axis + 1 :])
         return torch.cat((y, feature), axis)

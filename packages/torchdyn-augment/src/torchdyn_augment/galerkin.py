@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,11 +38,21 @@ class _Galerkin(DepthVariant):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw coefficients such that weights are, on average over depth, as large as those of torch's layers."""
+        """Draw coefficients such that weights are, on average over depth, as large as those of torch's layers.
+
+        Raises:
+            OptionError: If the basis vanishes on [0, 1], or overflows there.
+        """
+        if self.weight.is_meta:
+            return  # there is nothing to draw yet
         with torch.no_grad():
             t = torch.linspace(0.0, 1.0, 101, device=self.weight.device)
-            scale = self.basis(t).square().sum(-1).mean().rsqrt()
-            bound = float(scale) / self.weight[0, 0].numel() ** 0.5
+            size = float(self.basis(t).square().sum(-1).mean())
+            if not 0.0 < size < math.inf:
+                raise OptionError(
+                    f"{self.basis} has a mean square of {size:g} on [0, 1]; wanted functions that are seen"
+                )
+            bound = (size * self.weight[0, 0].numel()) ** -0.5
             self.weight.uniform_(-bound, bound)
             if self.bias is not None:
                 self.bias.uniform_(-bound, bound)
@@ -49,13 +60,13 @@ class _Galerkin(DepthVariant):
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """The layer's output at depth `t`."""
         if t.dim() == 0:
-            values = self.basis(t)
+            values = self.basis(t).to(self.weight.dtype)
             bias = None if self.bias is None else values @ self.bias
             return self.apply_weight(x, torch.tensordot(values, self.weight, 1), bias)
         rows = t.shape[0]
         if t.numel() != rows or x.shape[0] != rows:
             raise ShapeError(f"times {tuple(t.shape)} for a state {tuple(x.shape)}; wanted a time, or one for each row")
-        values = self.basis(t.reshape(rows))
+        values = self.basis(t.reshape(rows)).to(self.weight.dtype)
         # as many products as there are functions, in one: weights for each row would be as many, and have to be stored
         outs = self.weight.shape[1]
         every = self.apply_weight(x, self.weight.flatten(0, 1), None if self.bias is None else self.bias.flatten())
@@ -74,7 +85,7 @@ class _Galerkin(DepthVariant):
         """The layer with these weights."""
         raise NotImplementedError
 
-    def knots(self) -> Tensor | None:
+    def breakpoints(self, t0: Tensor, t1: Tensor) -> Tensor | None:
         return self.basis.knots()
 
 
@@ -133,8 +144,9 @@ class _GalerkinConv(_Galerkin):
         dilation: int | Sequence[int] = 1,
     ) -> None:
         shape = checked_count("out_channels", out_channels), checked_count("in_channels", in_channels)
-        kernel = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
-        if len(kernel) != self.axes or any(size < 1 for size in kernel):
+        sizes = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,) * self.axes
+        kernel = tuple(checked_count("kernel_size", size) for size in sizes)
+        if len(kernel) != self.axes:
             raise OptionError(f"kernel_size={kernel_size!r}; wanted a whole number >= 1, or {self.axes} of them")
         super().__init__(Fourier() if basis is None else basis, (*shape, *kernel), bias)
         self.options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
@@ -145,7 +157,7 @@ class _GalerkinConv(_Galerkin):
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if x.dim() != 2 + self.axes:
             raise ShapeError(
-                f"{type(self).__name__} got shape {tuple(x.shape)}; wanted (N, {', '.join('CHW'[: self.axes + 1])})"
+                f"{type(self).__name__} got shape {tuple(x.shape)}; wanted (N, C, {'L' if self.axes == 1 else 'H, W'})"
             )
         convolve = functional.conv1d if self.axes == 1 else functional.conv2d
         return convolve(x, weight, bias, **self.options)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from torchdyn_augment.checks import checked_layer
 from torchdyn_augment.weights import Weights
-from torchdyn_core import ShapeError, VectorField
-from torchdyn_core.tree import Tree
+from torchdyn_core import IncompatibleError, ShapeError, VectorField
+from torchdyn_core.tree import Tree, leaves, tree_map
 
 __all__ = ["HyperField"]
 
@@ -24,8 +25,9 @@ class HyperField(VectorField):
         y: what `net` takes, rows first.
 
     Raises:
-        IncompatibleError: If `net` has no parameters.
-        ShapeError: If the hypernetwork gives another number of weights.
+        IncompatibleError: If `net` has no parameters, or the hypernetwork is none; if rows have times of their own and
+            there are `args`, of which nobody knows whether they are the rows'.
+        ShapeError: If the hypernetwork gives another number of weights, or times are not those of the rows.
 
     References:
         Ha, Dai, Le (2017), HyperNetworks. arXiv 1609.09106
@@ -43,20 +45,30 @@ class HyperField(VectorField):
 
     def __init__(self, net: nn.Module, hypernet: nn.Module) -> None:
         super().__init__()
-        self.net, self.hypernet = net, hypernet
         self._weights = Weights(net)
+        self.net, self.hypernet = net, checked_layer("hypernet", hypernet)
 
     def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:
         """The network's slope with the weights of this time."""
         if t.dim() == 0:
             return self._weights.call(self.net, self._moved(t), y, *args)
 
-        def row(t: Tensor, y: Tree) -> Tree:
-            alone = torch.utils._pytree.tree_map(lambda leaf: leaf.unsqueeze(0), y)
-            out = self._weights.call(self.net, self._moved(t), alone, *args)
-            return torch.utils._pytree.tree_map(lambda leaf: leaf.squeeze(0), out)
+        rows = t.shape[0]
+        if any(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves(args)):
+            raise IncompatibleError(
+                "HyperField got args with axes and a time for each row: each row's network is called alone, and nobody "
+                "knows which of them are the row's; wanted them in the state, or steps that all rows share"
+            )
+        if t.numel() != rows or any(leaf.dim() < 1 or leaf.shape[0] != rows for leaf in leaves(y)):
+            shapes = [tuple(leaf.shape) for leaf in leaves(y)]
+            raise ShapeError(f"times {tuple(t.shape)} for a state {shapes}; wanted a time, or one for each row")
 
-        return torch.func.vmap(row)(t.reshape(t.shape[0]), y)
+        def row(t: Tensor, y: Tree) -> Tree:
+            alone = tree_map(lambda leaf: leaf.unsqueeze(0), y)
+            out = self._weights.call(self.net, self._moved(t), alone, *args)
+            return tree_map(lambda leaf: leaf.squeeze(0), out)
+
+        return torch.func.vmap(row)(t.reshape(rows), y)
 
     def _moved(self, t: Tensor) -> list[Tensor]:
         made = self.hypernet(t.reshape(1))

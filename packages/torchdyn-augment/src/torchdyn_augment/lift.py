@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from torchdyn_augment.checks import checked_axis, checked_count
+from torchdyn_augment.checks import checked_axis, checked_count, checked_layer
 from torchdyn_core import ShapeError
 
 __all__ = ["InputLayerAugmentation", "ZeroAugmentation"]
@@ -75,8 +75,9 @@ class InputLayerAugmentation(nn.Module):
 
     Raises:
         OptionError: If `dims` is no whole number of at least 1.
-        ShapeError: If the state is no tensor, has no such axis, or is not what a convolution takes; if the layer gives
-            another shape or dtype than wanted.
+        IncompatibleError: If the layer is no module.
+        ShapeError: If the state is no tensor, has no such axis, or is not what a convolution or a linear layer takes
+            for it; if the layer gives another shape or dtype than wanted.
 
     References:
         Massaroli, Poli, Park, Yamashita, Asama (2020), Dissecting neural ODEs, section 4. arXiv 2002.08071
@@ -91,16 +92,18 @@ class InputLayerAugmentation(nn.Module):
 
     def __init__(self, layer: nn.Module, dims: int, *, whole: bool = False, axis: int = 1) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer = checked_layer("layer", layer)
         self.dims, self.whole, self.axis = checked_count("dims", dims), whole, axis
 
     def lift(self, y: Tensor) -> Tensor:
         """The state with what the layer makes of it behind it; with `whole` what it makes of it alone."""
         axis = checked_axis(self, y, self.axis)
-        _check_convolution(self.layer, y)
+        _check_first(self.layer, y, axis)
         wanted = list(y.shape)
         wanted[axis] = y.shape[axis] + self.dims if self.whole else self.dims
         made = self.layer(y)
+        if isinstance(made, Tensor) and torch.is_autocast_enabled(y.device.type):
+            made = made.to(y.dtype)
         if not isinstance(made, Tensor) or list(made.shape) != wanted or made.dtype != y.dtype:
             got = f"{tuple(made.shape)} {made.dtype}" if isinstance(made, Tensor) else type(made).__name__
             raise ShapeError(
@@ -127,12 +130,18 @@ def _first(owner: object, y: Tensor, axis: int, dims: int) -> Tensor:
     return y.narrow(axis, 0, y.shape[axis] - dims)
 
 
-def _check_convolution(layer: nn.Module, y: Tensor) -> None:
-    """A convolution takes a state of one axis fewer for a sample without a batch, and says little of any other."""
-    first = next((part for part in layer.modules() if isinstance(part, (_ConvNd, nn.Linear))), None)
-    if isinstance(first, _ConvNd) and y.dim() != 2 + len(first.kernel_size):
-        wanted = ("N", "C", "D", "H", "W")[:2] + ("D", "H", "W")[-len(first.kernel_size) :]
+def _check_first(layer: nn.Module, y: Tensor, axis: int) -> None:
+    """A layer that sees the state itself: torch takes more ranks than fit, and mixes what lies on another axis."""
+    while isinstance(layer, nn.Sequential) and len(layer):
+        layer = layer[0]
+    if isinstance(layer, _ConvNd) and y.dim() != 2 + len(layer.kernel_size):
+        spans = {1: "L", 2: "H, W", 3: "D, H, W"}[len(layer.kernel_size)]
         raise ShapeError(
-            f"the layer is a {type(first).__name__} and the state has shape {tuple(y.shape)}; wanted "
-            f"({', '.join(wanted)}), or a linear layer"
+            f"the layer is a {type(layer).__name__} and the state has shape {tuple(y.shape)}; wanted (N, C, {spans}), "
+            "or a linear layer"
+        )
+    if isinstance(layer, nn.Linear) and axis != y.dim() - 1:
+        raise ShapeError(
+            f"the layer is a Linear, which mixes the last axis, and the state {tuple(y.shape)} is added to on axis "
+            f"{axis}; wanted axis=-1, or a convolution for (N, channels, H, W)"
         )

@@ -45,6 +45,7 @@ class ReactionDiffusionAdvection(WeightDynamics):
 
     Raises:
         IncompatibleError: If it has no parameters.
+        ShapeError: If it is called with the weights of another network.
 
     References:
         Zhang, Yao, Gholami, Gonzalez, Keutzer, Mahoney, Biros (2019), ANODEV2: a coupled neural ODE framework, section
@@ -61,13 +62,15 @@ class ReactionDiffusionAdvection(WeightDynamics):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self._axes = tuple(tuple(range(2, len(shape))) or (len(shape) - 1,) for shape in Weights(net).shapes)
+        self._weights = Weights(net)
+        self._axes = tuple(tuple(range(2, len(shape))) or (len(shape) - 1,) for shape in self._weights.shapes)
         self.reaction = nn.Parameter(torch.full((len(self._axes),), 0.01))
         self.advection = nn.Parameter(torch.full((len(self._axes), max(map(len, self._axes))), 0.01))
         self.diffusion = nn.Parameter(torch.full((len(self._axes),), -4.6))  # softplus of it is 0.01
 
     def forward(self, t: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
         slopes = []
+        self._weights.check(weights)
         spread = functional.softplus(self.diffusion)
         for place, (weight, axes) in enumerate(zip(weights, self._axes, strict=True)):
             slope = self.reaction[place] * weight
@@ -91,6 +94,7 @@ class LearnedDynamics(WeightDynamics):
     Raises:
         IncompatibleError: If `net` has no parameters.
         OptionError: If the width is no whole number of at least 1.
+        ShapeError: If it is called with the weights of another network.
 
     References:
         Zhang, Yao, Gholami, Gonzalez, Keutzer, Mahoney, Biros (2019), ANODEV2: a coupled neural ODE framework, section
@@ -113,5 +117,6 @@ class LearnedDynamics(WeightDynamics):
         nn.init.zeros_(self.wide.bias)
 
     def forward(self, t: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+        self._weights.check(weights)
         everything = torch.cat([weight.flatten() for weight in weights] + [t.reshape(1).to(weights[0].dtype)])
         return self._weights.apart(self.wide(self.narrow(everything).tanh()))

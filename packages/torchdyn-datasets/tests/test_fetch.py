@@ -2,16 +2,20 @@
 
 import gzip
 import hashlib
+import pathlib
 import subprocess
 import sys
+import threading
 import time
+import zipfile
+import zlib
 
 import pytest
 
-from torchdyn_core import OptionError, TorchdynError
-from torchdyn_datasets import ChecksumError, DownloadError
+from torchdyn_core import OptionError, ShapeError, TorchdynError
+from torchdyn_datasets import ChecksumError, DownloadError, FormatError
 from torchdyn_datasets import fetch as module
-from torchdyn_datasets.fetch import RemoteFile, cache_folder, fetch, opened
+from torchdyn_datasets.fetch import RemoteFile, cache_folder, fetch, find_local, opened, reading
 
 CONTENT = bytes(range(256)) * 2000
 NAME = "set/numbers.bin"
@@ -115,6 +119,48 @@ class TestDownload:
             fetch(remote(server.url("/numbers")))
         assert kept(cache) == []
 
+    def test_a_server_that_would_pack_what_it_sends_is_told_not_to(self, server, cache):
+        """Some servers send a `.gz` file as what it unpacks to, packed on the way, to whoever says it takes that."""
+        packed = gzip.compress(CONTENT)
+
+        def willing(request):
+            request.send_response(200)
+            if "gzip" in request.headers.get("Accept-Encoding", ""):
+                request.send_header("Content-Encoding", "gzip")
+            request.send_header("Content-Length", str(len(packed)))
+            request.end_headers()
+            request.wfile.write(packed)
+
+        server.files["/numbers.gz"] = willing
+        file = remote(server.url("/numbers.gz"), content=packed, path="set/numbers.gz")
+        assert fetch(file).read_bytes() == packed
+
+    def test_a_server_that_falls_silent_is_given_up(self, server, cache, monkeypatch):
+        over = threading.Event()
+
+        def silent(request):
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(CONTENT)))
+            request.end_headers()
+            request.wfile.write(CONTENT[:1000])
+            request.wfile.flush()
+            over.wait(20)  # a client without patience of its own sees the connection cut, which is another error
+
+        server.files["/numbers"] = silent
+        assert module._TIMEOUT == 30
+        monkeypatch.setattr(module, "_TIMEOUT", 0.2)
+        with pytest.raises(DownloadError, match="timed out"):
+            fetch(remote(server.url("/numbers")))
+        over.set()
+        assert kept(cache) == []
+
+    def test_a_folder_in_the_place_of_the_file_is_named(self, server, cache):
+        server.files["/numbers"] = CONTENT
+        (cache / NAME / "inside").mkdir(parents=True)
+        with pytest.raises(DownloadError, match=r"cannot be kept as .*numbers\.bin: .*Remove what is in its place"):
+            fetch(remote(server.url("/numbers")))
+        assert kept(cache) == [] and (cache / NAME / "inside").is_dir()
+
     def test_two_processes_at_once_leave_one_file(self, server, cache):
         def slow(request):
             request.send_response(200)
@@ -155,6 +201,30 @@ class TestCache:
         assert not path.exists()
         assert fetch(file).read_bytes() == CONTENT and len(server.requests) == 2
 
+    def test_a_bad_file_that_cannot_be_removed_is_said_to_be_there_still(self, cache, monkeypatch):
+        path = put(cache, b"bad")
+
+        def refuse(path, missing_ok=False):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(pathlib.Path, "unlink", refuse)
+        with pytest.raises(ChecksumError, match=r"not be removed from the cache \(PermissionError.*TORCHDYN_CACHE"):
+            fetch(remote())
+        assert path.exists()
+
+    def test_a_good_file_that_another_process_has_put_there_stays(self, cache, monkeypatch):
+        path = put(cache, b"bad")
+
+        def replaced(path):
+            path.with_name("other").write_bytes(CONTENT)
+            path.with_name("other").replace(path)
+            return ""
+
+        monkeypatch.setattr(module, "_unpacked_digest", replaced)
+        with pytest.raises(ChecksumError, match="another process has replaced it"):
+            fetch(remote())
+        assert path.read_bytes() == CONTENT
+
     def test_a_folder_that_cannot_be_written_to_is_named(self, server, tmp_path, monkeypatch):
         """Root may write anywhere, but not into a file."""
         server.files["/numbers"] = CONTENT
@@ -174,6 +244,107 @@ class TestCache:
     def test_an_unpublished_checksum_lets_any_file_pass(self, server, cache):
         server.files["/numbers"] = b"anything"
         assert fetch(RemoteFile(NAME, (server.url("/numbers"),), ())).read_bytes() == b"anything"
+
+
+def put(folder, content, name=NAME):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+class TestReading:
+    """What becomes of files whose content turns out to be bad."""
+
+    FILE = RemoteFile(NAME, (), ())
+    OTHER = RemoteFile("set/other.bin", (), ())
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OverflowError("too large"), MemoryError(), EOFError("end"), zlib.error("no"), ValueError("no number"),
+            TypeError("5"), zipfile.BadZipFile("none"), gzip.BadGzipFile("none"), OSError("Invalid data stream"),
+            UnicodeDecodeError("ascii", b"\xff", 0, 1, "no"), ShapeError("not finite"), RecursionError(),
+        ],
+        ids=repr,
+    )  # fmt: skip
+    def test_whatever_it_raises_a_bad_file_is_refused_and_removed(self, cache, error):
+        path = put(cache, b"bad")
+        wanted = f"the set cannot be read: {type(error).__name__}: .*removed from the cache; the next call downloads"
+        with pytest.raises(FormatError, match=wanted), reading("the set", {self.FILE: fetch(self.FILE)}):
+            raise error
+        assert not path.exists()
+
+    @pytest.mark.parametrize("kind", [ChecksumError, FormatError])
+    def test_an_error_of_our_own_stays_what_it_is(self, cache, kind):
+        paths = {file: put(cache, b"bad", file.path) for file in (self.FILE, self.OTHER)}
+        wanted = r"^no set; it was removed.*\(.*numbers\.bin, .*other\.bin\)$"
+        with pytest.raises(kind, match=wanted), reading("the set", paths):
+            raise kind("no set")
+        assert kept(cache) == []
+
+    @pytest.mark.parametrize(
+        ("error", "wanted", "message"),
+        [
+            (PermissionError(13, "denied"), DownloadError, r"^the set cannot be read: PermissionError: .*numbers\.bin"),
+            (OSError(5, "Input/output error"), DownloadError, "Input/output error"),
+            (DownloadError("no source"), DownloadError, "^no source$"),
+            (OptionError("no checksum"), OptionError, "^no checksum$"),
+            (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+        ],
+        ids=repr,
+    )
+    def test_what_says_nothing_of_the_content_removes_nothing(self, cache, error, wanted, message):
+        path = put(cache, b"fine")
+        with pytest.raises(wanted, match=message), reading("the set", {self.FILE: path}):
+            raise error
+        assert path.exists()
+
+    def test_only_those_files_go_that_the_cache_keeps(self, cache, folder):
+        mine, theirs = put(folder, b"bad"), put(cache, b"bad", self.OTHER.path)
+        paths = {file: fetch(file) for file in (self.FILE, self.OTHER)}
+        wanted = r"was left there \(.*numbers.*\); it was removed from the cache"
+        with pytest.raises(FormatError, match=wanted), reading("the set", paths):
+            raise ValueError
+        assert mine.exists() and not theirs.exists()
+
+    @pytest.mark.parametrize("inside", ["", "mine", "set/.."])
+    def test_a_users_folder_may_be_the_cache_or_lie_in_it(self, cache, monkeypatch, inside):
+        path = put(cache, b"bad", f"{inside}/{NAME}" if inside == "mine" else NAME)
+        (cache / "set").mkdir(exist_ok=True)
+        monkeypatch.setenv("TORCHDYN_DATA", str(cache / inside))
+        for file in (self.FILE, remote()):
+            with pytest.raises(TorchdynError, match="was left there"), reading("the set", {file: fetch(file)}):
+                raise ValueError
+        assert path.exists()
+
+    def test_a_good_file_that_another_process_has_put_there_stays(self, cache):
+        path = put(cache, b"bad")
+        with pytest.raises(FormatError, match="another process"), reading("the set", {self.FILE: path}):
+            put(cache, b"good", "set/new").replace(path)
+            raise ValueError
+        assert path.read_bytes() == b"good"
+
+    def test_more_than_any_file_holds_is_not_unpacked(self, cache, monkeypatch):
+        monkeypatch.setattr(module, "LARGEST", 1000)
+        for content in (bytes(1001), gzip.compress(bytes(1001))):
+            path = put(cache, content)
+            for size in (-1, None, 100, 5000):
+                with pytest.raises(FormatError, match="more than 1000 bytes"), opened(path) as file:
+                    while file.read(size):
+                        pass
+            with opened(put(cache, content[:-1] if len(content) > 1000 else gzip.compress(bytes(1000)))) as file:
+                assert len(file.read()) == 1000 and file.read() == b""
+
+    def test_all_of_a_file_is_no_more_than_may_be(self, monkeypatch):
+        class Endless:
+            def read(self, size):
+                assert 0 <= size <= 1001, "this would fill the memory before anybody could look"
+                return bytes(size)
+
+        monkeypatch.setattr(module, "LARGEST", 1000)
+        with pytest.raises(FormatError, match="more than 1000 bytes"):
+            module._Bounded(Endless(), "it").read()
 
 
 class TestLocalFolder:
@@ -196,6 +367,13 @@ class TestLocalFolder:
             (folder / f"{NAME}.gz").write_bytes(gzip.compress(CONTENT, level))
             with opened(fetch(remote())) as content:
                 assert content.read() == CONTENT
+
+    def test_a_packed_file_is_not_looked_for_packed_twice(self, folder):
+        put(folder, b"", "set/numbers.gz.gz")
+        assert find_local(remote(path="set/numbers.gz")) is None
+        put(folder, b"", "set/numbers.gz")
+        assert find_local(remote(path="set/numbers.gz")) == folder / "set/numbers.gz"
+        assert find_local(remote(path="set/numbers")) == folder / "set/numbers.gz"
 
     def test_a_file_that_is_packed_everywhere_may_be_packed_anew(self, folder):
         published, repacked = gzip.compress(CONTENT, 9), gzip.compress(CONTENT, 1)

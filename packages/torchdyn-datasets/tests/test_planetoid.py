@@ -1,5 +1,6 @@
 """Planetoid's graphs: the safe copy, the public pickles, and pickles that are neither."""
 
+import gzip
 import os
 import pickle
 import shutil
@@ -18,6 +19,7 @@ from torchdyn_datasets import (
     cora,
     planetoid,
 )
+from torchdyn_datasets.real import parsed
 from torchdyn_datasets.real import planetoid as planetoid_module
 
 
@@ -104,6 +106,91 @@ class TestPlanetoid:
         with pytest.raises(ChecksumError, match="planetoid cora: what was read has the sha256"):
             cora()
         assert len(server.requests) == 8 and not [path for path in cache.rglob("*") if path.is_file()]
+
+    def test_a_users_files_stay_where_the_cache_is_the_users_folder(self, folder, monkeypatch):
+        public_tiny(folder)
+        monkeypatch.setenv("TORCHDYN_CACHE", str(folder))
+        with pytest.raises(ChecksumError, match="was left there"):
+            planetoid("citeseer", sha256="0" * 64)
+        assert len(list((folder / "planetoid").iterdir())) == 8
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"test.index": b"4\n6\n99999999999999999999\n"}, {"test.index": b"4\n6\n100000000000000\n"},
+            {"test.index": gzip.compress(b"4\n6\n3\n")[:-9]}, {"test.index": b"\xff"}, {"graph": {0: [10**30]}},
+            {"graph": {0: 5}}, {"graph": {0: [[1]]}}, {"y": 5}, {"allx": b"\x80\x05\x96\xff\xff\xff\xff\x01\0\0\0."},
+            {"tx": b""}, {"ty": [[1, 0], [0, 1], [1, 0]]}, {"graph": b"cos\nsystem\n."},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_files_of_the_cache_that_are_broken_are_removed(self, cache, changes):
+        cache.mkdir()
+        public_tiny(cache, **changes)
+        with pytest.raises(FormatError, match="removed from the cache; the next call downloads it again"):
+            planetoid("citeseer", sha256="0" * 64)
+        assert not [path for path in cache.rglob("*") if path.is_file()]
+
+    def test_files_without_a_checksum_stay_until_there_is_one(self, cache):
+        cache.mkdir()
+        public_tiny(cache)
+        with pytest.raises(OptionError, match="no checksum of it has been published"):
+            planetoid("citeseer")
+        assert len(list((cache / "planetoid").iterdir())) == 8
+
+    @pytest.mark.parametrize("index", [b"4\n6\n16777216\n", b"4\n6\n3\n67108863\n", b"4\n6\n9999999999\n"])
+    def test_a_number_does_not_make_more_nodes_than_fit(self, folder, index):
+        x = np.ones((index.count(b"\n"), 3), np.float32)
+        onehot = np.eye(2)[[0] * len(x)]
+        public_tiny(folder, tx=scipy.sparse.csr_matrix(x), ty=onehot, **{"test.index": index})
+        with pytest.raises(FormatError, match=r"the graph has [0-9]+ nodes with 3 features or classes: refused"):
+            planetoid("citeseer", sha256="0" * 64)
+
+    def test_features_do_not_make_more_numbers_than_fit(self, folder):
+        wide = scipy.sparse.csr_matrix((3, 1 << 25), dtype=np.float32)
+        public_tiny(folder, allx=wide, tx=wide)
+        with pytest.raises(FormatError, match="7 nodes with 33554432 features or classes: refused"):
+            planetoid("citeseer", sha256="0" * 64)
+
+    def test_one_list_does_not_make_many_edges(self, folder, monkeypatch):
+        others = [1] * 10_001
+        public_tiny(folder, graph=dict.fromkeys(range(1000), others))  # pickled once
+        with pytest.raises(FormatError, match="the graph has 10001000 edges: refused"):
+            planetoid("citeseer", sha256="0" * 64)
+
+    @pytest.mark.parametrize("given", ["", "abc", "g" * 64, "0" * 65, 5])
+    def test_what_is_no_checksum_is_refused_before_anything_is_read(self, given):
+        with pytest.raises(OptionError, match=r"sha256=.*; wanted 64 hexadecimal digits, or None"):
+            planetoid("citeseer", sha256=given)
+
+    def test_a_checksum_may_be_written_large(self, data):
+        assert planetoid("cora", sha256=planetoid_module._PARSED["cora"].upper()).name == "cora"
+
+    def test_the_copy_may_be_gzipped(self, data, folder):
+        (folder / "planetoid").mkdir()
+        content = Path(data, "planetoid/cora.npz").read_bytes()
+        (folder / "planetoid/cora.npz.gz").write_bytes(gzip.compress(content, 1))
+        assert len(cora()) == 2708
+
+    def test_a_copy_that_holds_no_graph_is_refused(self, folder):
+        (folder / "planetoid").mkdir()
+        path = folder / "planetoid/citeseer.npz"
+        np.savez(path, x_data=np.ones(3))
+        whole = path.read_bytes()
+        with path.open("wb") as file:
+            np.save(file, np.ones(3))
+        for content in (whole, whole[:-30], b"", b"text", path.read_bytes()):
+            path.write_bytes(content)
+            with pytest.raises(FormatError, match="was left there"):
+                planetoid("citeseer", sha256="0" * 64)
+        assert path.exists()
+
+    def test_a_copy_of_arrays_beyond_the_memory_is_refused(self, folder, monkeypatch):
+        monkeypatch.setattr(parsed, "LARGEST", 10_000)
+        (folder / "planetoid").mkdir()
+        np.savez_compressed(folder / "planetoid/citeseer.npz", x_data=np.zeros(2000))
+        with pytest.raises(FormatError, match="arrays of more than 10000 bytes: refused"):
+            planetoid("citeseer", sha256="0" * 64)
 
     def test_a_pickle_that_wants_to_run_something_is_refused(self, folder, tmp_path):
         class Attack:

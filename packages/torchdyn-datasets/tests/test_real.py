@@ -21,7 +21,10 @@ from torchdyn_datasets import (
     real_pendulum,
 )
 from torchdyn_datasets.fetch import RemoteFile
+from torchdyn_datasets.real import brusselator as brusselator_module
 from torchdyn_datasets.real import mnist as mnist_module
+from torchdyn_datasets.real import pendulum as pendulum_module
+from torchdyn_datasets.real import point_processes as processes_module
 from torchdyn_datasets.real.parsed import digest
 
 
@@ -93,6 +96,12 @@ class TestPendulum:
         energy = Pendulum(2.4).energy(real_pendulum("all").values)[0]
         assert 1.0 < float(energy[:50].mean()) < 3.0 and float(energy[-50:].mean()) < 0.8 * float(energy[:50].mean())
 
+    def test_the_archive_may_be_gzipped(self, data, folder):
+        (folder / "schmidt_lipson").mkdir()
+        content = Path(data, "schmidt_lipson/invar_datasets.zip").read_bytes()
+        (folder / "schmidt_lipson/invar_datasets.zip.gz").write_bytes(gzip.compress(content))
+        assert len(real_pendulum().times) == 445
+
     def test_another_archive_is_refused(self, folder):
         (folder / "schmidt_lipson").mkdir()
         with zipfile.ZipFile(folder / "schmidt_lipson/invar_datasets.zip", "w") as archive:
@@ -153,6 +162,47 @@ class TestPointProcesses:
             point_processes("exponential_hawk")
         with pytest.raises(OptionError, match="did you mean 'test'"):
             point_processes("poisson", "tests")
+
+
+# the module that names the file, what it names it with, where it lies, and what reads it
+READERS = {
+    "mnist": (mnist_module, "_FILES", "images.gz", mnist),
+    "pendulum": (pendulum_module, "_FILE", "invar.zip", real_pendulum),
+    "brusselator": (brusselator_module, "_FILE", "table.csv", brusselator),
+    "point_processes": (processes_module, "RemoteFile", "training.csv", point_processes),
+}
+
+
+class TestFilesThatAreBroken:
+    """Where a checksum does not tell, the readers do; what they refuse leaves the cache."""
+
+    @pytest.fixture(params=READERS)
+    def unchecked(self, request, monkeypatch, cache):
+        module, name, path, make = READERS[request.param]
+        file = RemoteFile(path, (), ())
+        unchecked = {"_FILES": {"train": (file, file)}, "_FILE": file, "RemoteFile": lambda *described: file}
+        monkeypatch.setattr(module, name, unchecked[name])
+        place = cache / path
+        cache.mkdir()
+        return place, make
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"text",
+            b"\xff\xfe",
+            gzip.compress(b"text")[:-9],
+            gzip.compress(b"text")[:4] + b"text",
+            b"PK\3\4" + bytes(40),
+        ],
+        ids=repr,
+    )
+    def test_they_are_refused_and_removed(self, unchecked, content):
+        place, make = unchecked
+        place.write_bytes(content)
+        with pytest.raises(FormatError, match="it was removed from the cache; the next call downloads it again"):
+            make()
+        assert not place.exists()
 
 
 class TestDigest:

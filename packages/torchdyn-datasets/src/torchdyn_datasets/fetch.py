@@ -10,21 +10,27 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from torchdyn_core import OptionError
-from torchdyn_datasets.errors import ChecksumError, DownloadError
+from torchdyn_datasets.errors import ChecksumError, DownloadError, FormatError
 
-__all__ = ["RemoteFile", "cache_folder", "discard", "fetch", "find_local", "local_folder", "opened"]
+__all__ = ["LARGEST", "RemoteFile", "cache_folder", "fetch", "find_local", "local_folder", "opened", "reading"]
+
+LARGEST = 1 << 28
+"""So many bytes no file here has, unpacked: what packs well may be no more than a way to fill the memory."""
 
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte until a source is given up
+
+_Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -80,19 +86,14 @@ def fetch(file: RemoteFile, *, progress: bool = True) -> Path:
         ...     fetch(hello).name
         'hello.txt'
     """
-    found = find_local(file)
-    if found is not None:
-        _check(file, found, "it lies in the folder that TORCHDYN_DATA names, and was left there")
-        return found
-    target = cache_folder() / file.path
-    if not _is_file(target):
-        return _download(file, target, progress)
-    try:
-        _check(file, target, "it was removed from the cache; the next call downloads it again")
-    except ChecksumError:
-        discard(target)
-        raise
-    return target
+    path = find_local(file)
+    if path is None:
+        path = cache_folder() / file.path
+        if not _is_file(path):
+            return _download(file, path, progress)
+    with reading(file.path, {file: path}):
+        _check(file, path)
+    return path
 
 
 def find_local(file: RemoteFile) -> Path | None:
@@ -100,8 +101,8 @@ def find_local(file: RemoteFile) -> Path | None:
     folder = local_folder()
     if folder is None:
         return None
-    candidates = (folder / file.path, folder / (file.path + ".gz"))
-    return next((path for path in candidates if _is_file(path)), None)
+    names = (file.path,) if file.path.endswith(".gz") else (file.path, file.path + ".gz")
+    return next((folder / name for name in names if _is_file(folder / name)), None)
 
 
 def local_folder() -> Path | None:
@@ -128,21 +129,117 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A file's bytes, unpacked if it is a gzip file."""
-    with path.open("rb") as file:
+    """A file's bytes to be read in their order, unpacked if it is a gzip file.
+
+    Raises:
+        FormatError: When more than `LARGEST` bytes are read.
+    """
+    with path.open("rb") as file, contextlib.ExitStack() as stack:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        if not packed:
-            yield file
-            return
-        with gzip.open(file) as unpacked:
-            yield unpacked  # type: ignore[misc] # reads like a file
+        content = stack.enter_context(gzip.open(file)) if packed else file
+        yield cast(IO[bytes], _Bounded(content, path))  # reads like a file
 
 
-def discard(path: Path) -> None:
-    """Remove a file, unless somebody else was faster, or it may not be removed."""
-    with contextlib.suppress(OSError):
-        path.unlink()
+class _Bounded(io.BufferedIOBase):
+    """A stream that ends in an error where more comes out of it than any file here holds."""
+
+    def __init__(self, content: io.BufferedIOBase, path: Path) -> None:
+        self._content, self._path, self._left = content, path, LARGEST
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = self._left + 1 if size is None or size < 0 else min(size, self._left + 1)
+        found = self._content.read(wanted)
+        self._left -= len(found)
+        if self._left < 0:
+            raise FormatError(f"{self._path} holds more than {LARGEST} bytes, unpacked: refused")
+        return found
+
+
+@contextlib.contextmanager
+def reading(name: str, files: Mapping[RemoteFile, Path]) -> Iterator[None]:
+    """What goes on while files are read: where they are not what they have to be, they leave the cache.
+
+    A broken file fails in as many ways as there are readers; whatever they raise, it is one error of this package, and
+    the next call starts afresh. Files in the folder that `TORCHDYN_DATA` names are left alone.
+
+    Arguments:
+        name: What is read, for error messages.
+        files: All files that it is read from, each where `fetch` found it.
+
+    Raises:
+        ChecksumError: If one was raised within; the message then says what became of the files.
+        FormatError: If one was raised within, or anything else that a file's content causes.
+        DownloadError: If the system does not let a file be read, which says nothing of its content.
+
+    Example:
+        >>> import os, pathlib, tempfile
+        >>> from unittest.mock import patch
+        >>> from torchdyn_datasets.fetch import RemoteFile, fetch, reading
+        >>> number = RemoteFile("number.txt", urls=(), sha256=())
+        >>> with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, TORCHDYN_CACHE=folder):
+        ...     _ = pathlib.Path(folder, "number.txt").write_text("one")
+        ...     path = fetch(number)
+        ...     with reading("the number", {number: path}):
+        ...         int(path.read_text())
+        Traceback (most recent call last):
+        torchdyn_datasets.errors.FormatError: the number cannot be read: ValueError: ...; it was removed from...
+    """
+    seen = {path: _stamp(path) for path in files.values()}
+    try:
+        yield
+    except (OptionError, DownloadError):  # neither says that a file is bad
+        raise
+    except (ChecksumError, FormatError) as error:
+        raise type(error)(f"{error}; {_fates(files, seen)}") from error
+    except Exception as error:
+        what = f"{name} cannot be read: {_reason(error)}"
+        if isinstance(error, OSError) and error.errno is not None:  # the system's own; those of content have no number
+            raise DownloadError(f"{what} ({', '.join(map(str, files.values()))})") from error
+        raise FormatError(f"{what}; {_fates(files, seen)}") from error
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """What tells a file from one that takes its place; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _fates(files: Mapping[RemoteFile, Path], seen: Mapping[Path, _Stamp | None]) -> str:
+    """Remove what is in the cache, and say what became of each file."""
+    fates: dict[str, list[str]] = {}
+    for file, path in files.items():
+        fates.setdefault(_fate(file, path, seen[path]), []).append(str(path))
+    return "; ".join(f"{fate} ({', '.join(paths)})" for fate, paths in fates.items())
+
+
+def _fate(file: RemoteFile, path: Path, seen: _Stamp | None) -> str:
+    # a user's folder may be the cache, or lie in it: what counts is how the file was found
+    local = find_local(file)
+    if local is not None and _same(local, path):
+        return "it lies in the folder that TORCHDYN_DATA names, and was left there"
+    if path != cache_folder() / file.path:
+        return "it was left where it lies"
+    if _stamp(path) not in (seen, None):  # the other one may be good
+        return "another process has replaced it in the cache since, and the next call reads that"
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        failure = _reason(error)
+        return (
+            f"it could not be removed from the cache ({failure}): remove it, or let TORCHDYN_CACHE name another folder"
+        )
+    return "it was removed from the cache; the next call downloads it again"
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one == other
 
 
 def _is_file(path: Path) -> bool:
@@ -152,20 +249,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _check(file: RemoteFile, path: Path, fate: str) -> None:
+def _check(file: RemoteFile, path: Path) -> None:
     """Raise `ChecksumError` unless the file has one of its checksums."""
     if not file.sha256:
         return
-    try:
-        digest = _digest(path)
-        fine = digest in file.sha256 or _unpacked_digest(path) in file.sha256
-    except OSError as error:
-        raise DownloadError(f"{file.path!r} lies at {path}, but cannot be read: {_reason(error)}") from error
-    if not fine:
+    digest = _digest(path)
+    if digest not in file.sha256 and _unpacked_digest(path) not in file.sha256:
         expected = " or ".join(file.sha256)
-        raise ChecksumError(
-            f"{file.path!r} is broken, cut off or changed: its sha256 is {digest}, wanted {expected}; {fate} ({path})"
-        )
+        raise ChecksumError(f"{file.path!r} is broken, cut off or changed: its sha256 is {digest}, wanted {expected}")
 
 
 def _digest(path: Path) -> str:
@@ -195,19 +286,29 @@ def _download(file: RemoteFile, target: Path, progress: bool) -> Path:
         with _scratch(file, target) as scratch:
             try:
                 _get(url, scratch, progress)
-                _check(file, scratch, f"it was downloaded from {url} and not kept")
+                _check(file, scratch)
             except ChecksumError as error:
-                failures.append(str(error))
+                failures.append(f"{error}; it was downloaded from {url} and not kept")
                 worst = error
             except Exception as error:  # whatever an HTTP client raises: the next source may do
                 failures.append(f"{url}: {_reason(error)}")
                 worst = worst or error
             else:
-                scratch.replace(target)  # whole and right, at once; it may replace another process's equal copy
-                return target
+                return _keep(file, scratch, target)
     if isinstance(worst, ChecksumError):
         raise ChecksumError("; ".join(failures)) from worst
     raise DownloadError(_missing(file, "; ".join(failures))) from worst
+
+
+def _keep(file: RemoteFile, scratch: Path, target: Path) -> Path:
+    """Move a file to where it belongs: whole, at once; it may replace another process's equal copy."""
+    try:
+        return scratch.replace(target)
+    except OSError as error:
+        raise DownloadError(
+            f"{file.path!r} was downloaded, but cannot be kept as {target}: {_reason(error)}. Remove what is in its "
+            "place, or let TORCHDYN_CACHE name another folder"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -225,7 +326,8 @@ def _scratch(file: RemoteFile, target: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        discard(path)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _get(url: str, path: Path, progress: bool) -> None:

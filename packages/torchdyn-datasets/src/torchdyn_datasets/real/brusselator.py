@@ -9,7 +9,7 @@ import torch
 
 from torchdyn_core import IrregularSeries
 from torchdyn_datasets.errors import FormatError
-from torchdyn_datasets.fetch import RemoteFile, fetch, opened
+from torchdyn_datasets.fetch import RemoteFile, fetch, opened, reading
 from torchdyn_datasets.records import Series
 
 __all__ = ["brusselator"]
@@ -50,8 +50,9 @@ def brusselator(*, dtype: torch.dtype = torch.float32, progress: bool = True) ->
         >>> parse(rows).times.tolist()
         [[0.1, 0.5]]
     """
-    with opened(fetch(_FILE, progress=progress)) as file:
-        series = parse(file.read().decode("ascii"))
+    path = fetch(_FILE, progress=progress)
+    with reading("brusselator", {_FILE: path}), opened(path) as content:
+        series = parse(content.read().decode("ascii"))
     return Series("brusselator", "all", series.to(dtype), channels=("x", "y"))
 
 

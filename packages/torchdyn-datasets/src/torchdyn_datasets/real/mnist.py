@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchdyn_datasets.checks import checked_choice
 from torchdyn_datasets.errors import FormatError
-from torchdyn_datasets.fetch import RemoteFile, fetch, opened
+from torchdyn_datasets.fetch import RemoteFile, fetch, opened, reading
 from torchdyn_datasets.records import Images
 
 __all__ = ["mnist", "read_idx"]
@@ -81,9 +81,10 @@ def mnist(split: str = "train", *, progress: bool = True) -> Images:
         Traceback (most recent call last):
         torchdyn_core.errors.OptionError: split='tset'; did you mean 'test'?
     """
-    images, labels = (
-        read_idx(fetch(file, progress=progress)) for file in _FILES[checked_choice("split", split, tuple(_FILES))]
-    )
+    files = _FILES[checked_choice("split", split, tuple(_FILES))]
+    paths = {file: fetch(file, progress=progress) for file in files}
+    with reading(f"mnist {split}", paths):
+        images, labels = (read_idx(path) for path in paths.values())
     return Images("mnist", split, images[:, None], labels.long())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchdyn_core import OptionError
 from torchdyn_datasets.checks import checked_choice
 from torchdyn_datasets.errors import FormatError
-from torchdyn_datasets.fetch import RemoteFile, fetch
+from torchdyn_datasets.fetch import RemoteFile, fetch, opened, reading
 from torchdyn_datasets.records import Trajectories
 
 __all__ = ["real_pendulum"]
@@ -79,10 +79,13 @@ def real_pendulum(
 
 def _measured(progress: bool) -> tuple[Tensor, Tensor]:
     path = fetch(_FILE, progress=progress)
-    with zipfile.ZipFile(path) as archive:
-        text = archive.read(_MEMBER).decode("ascii")
-    table = np.loadtxt(io.StringIO(text), comments="%", dtype=np.float64, ndmin=2)
-    if table.shape[1] != 4:
-        raise FormatError(f"{_MEMBER} in {path} has {table.shape[1]} columns; wanted trial, t, angle, velocity")
+    with reading("real_pendulum", {_FILE: path}):
+        with opened(path) as content:
+            packed = io.BytesIO(content.read())  # it may be gzipped once more
+        with zipfile.ZipFile(packed) as archive:
+            text = archive.read(_MEMBER).decode("ascii")
+        table = np.loadtxt(io.StringIO(text), comments="%", dtype=np.float64, ndmin=2)
+        if table.shape[1] != 4:
+            raise FormatError(f"{_MEMBER} in {path} has {table.shape[1]} columns; wanted trial, t, angle, velocity")
     values = torch.from_numpy(table)
     return values[:, 1], values[:, 2:]

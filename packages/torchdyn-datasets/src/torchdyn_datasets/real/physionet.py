@@ -6,14 +6,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torchdyn_core import IrregularSeries
+from torchdyn_core import IrregularSeries, OptionError
 from torchdyn_datasets.checks import checked_choice, checked_count, checked_number
 from torchdyn_datasets.real.icu_files import PARAMETERS, Arrays, read_part
+from torchdyn_datasets.real.parsed import checked_sha256
 from torchdyn_datasets.records import Series
 
 __all__ = ["physionet2012"]
 
 _DIED = 4  # the outcome, of the five, that is predicted
+_FINEST = 1 / 3600
 
 
 def physionet2012(
@@ -38,7 +40,7 @@ def physionet2012(
 
     Arguments:
         part: `a`, `b` or `c`, 4000 patients each. Of c no outcomes are read.
-        quantization: In hours. None: to the minute, as it was recorded.
+        quantization: In hours, a second or more. None: to the minute, as it was recorded.
         scale: Scale each parameter to `[0, 1]` by the smallest and the largest value in the whole part.
         n: How many patients, the first ones. Default: all.
         sha256: Of the arrays that are to be read. Default: what is known here.
@@ -49,9 +51,10 @@ def physionet2012(
         series: `(n, L, 41)`, times in hours.  labels: `(n,)`: 1 died, 0 survived, -1 not known.
 
     Raises:
-        OptionError: If there is no such part, or no checksum to compare with.
+        OptionError: If there is no such part, no checksum to compare with, or the quantization is too fine.
         DownloadError: If the files are neither here nor to be had.
         ChecksumError: If what was read is not what it has to be.
+        FormatError: If a file holds no patients, or a row of theirs that is not of these 48 hours.
 
     References:
         Silva, Moody, Scott, Celi, Mark (2012), Predicting in-hospital mortality of ICU patients. Computing in
@@ -65,12 +68,14 @@ def physionet2012(
         torchdyn_core.errors.OptionError: part='d'; there are: a, b, c
     """
     checked_choice("part", part, ("a", "b", "c"))
-    arrays = read_part(part, sha256, progress)
+    step = 1 / 60 if quantization is None else checked_number("quantization", quantization, positive=True)
+    if step < _FINEST:
+        raise OptionError(f"quantization={quantization!r}; wanted a second, {_FINEST:.6f}, or more")
+    arrays = read_part(part, checked_sha256(sha256), progress)
     count = len(arrays["record_id"]) if n is None else min(checked_count("n", n), len(arrays["record_id"]))
     values = arrays["value"].astype(np.float64)
     if scale:
         values = _scaled(values, arrays["param"])
-    step = 1 / 60 if quantization is None else checked_number("quantization", quantization, positive=True)
     series = _series(arrays, values, count, step, dtype)
     labels = torch.full((count,), -1)
     if "outcomes" in arrays:
@@ -96,7 +101,7 @@ def _series(
     end = int(offset[-1])
     patient = np.repeat(np.arange(count), np.diff(offset))
     interval = np.rint(arrays["minute"][:end] / 60 / step).astype(np.int64)
-    width = int(interval.max()) + 1
+    width = int(interval.max(initial=0)) + 1
     # every patient has a row at time 0, as with the latent ODE, even who was seen later only
     keys = np.concatenate((patient * width + interval, np.arange(count) * width))
     distinct, place = np.unique(keys, return_inverse=True)
@@ -106,7 +111,7 @@ def _series(
     shape = (count, int(lengths.max()), len(PARAMETERS))
     cell = np.ravel_multi_index((rows[place, 0], column[place], arrays["param"][:end].astype(np.int64)), shape)
     seen = np.bincount(cell, minlength=int(np.prod(shape)))
-    means = np.bincount(cell, weights=values[:end], minlength=len(seen))
+    means = np.bincount(cell, weights=values[:end], minlength=len(seen)).astype(np.float64)
     np.divide(means, seen, out=means, where=seen > 1)
     times = np.zeros(shape[:2])
     times[rows[:, 0], column] = rows[:, 1] * step

@@ -7,7 +7,7 @@ import torch
 from torchdyn_core import IrregularSeries
 from torchdyn_datasets.checks import checked_choice
 from torchdyn_datasets.errors import FormatError
-from torchdyn_datasets.fetch import RemoteFile, fetch, opened
+from torchdyn_datasets.fetch import RemoteFile, fetch, opened, reading
 from torchdyn_datasets.records import Series
 
 __all__ = ["point_processes"]
@@ -65,7 +65,8 @@ def point_processes(
     checked_choice("process", process, _PROCESSES)
     name = f"{process}_{_SPLITS[checked_choice('split', split, tuple(_SPLITS))]}"
     file = RemoteFile(f"point_processes/{name}.csv", (f"{_SOURCE}{name}.csv",), (_SHA256[name],))
-    with opened(fetch(file, progress=progress)) as content:
+    path = fetch(file, progress=progress)
+    with reading(name, {file: path}), opened(path) as content:
         series = parse(content.read().decode("ascii"))
     return Series(f"point_processes {process}", split, series.to(dtype), channels=("event",))
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from torchdyn_core import Euler, Fixed, OptionError, ShapeError, solve
+from torchdyn_core import Euler, Fixed, IntegrationError, OptionError, ShapeError, solve
 from torchdyn_core.testing import FieldSuite
 from torchdyn_datasets import (
     GeometricBrownianMotion,
@@ -26,6 +26,7 @@ D = torch.float64
 MAKERS = [
     ornstein_uhlenbeck, double_ornstein_uhlenbeck, geometric_brownian_motion, stochastic_lorenz, stochastic_brusselator,
 ]  # fmt: skip
+OPTIONS = {"solver": "euler", "controller": Fixed(dt=0.1)}
 
 
 class NoisySuite(FieldSuite, suite=True):
@@ -78,6 +79,18 @@ class TestStochasticBrusselator(NoisySuite):
         return StochasticBrusselator(dt=0.1)
 
 
+class Walk(NoisyField):
+    """Brownian paths, additive."""
+
+    additive = True
+
+    def drift(self, t, y):
+        return torch.zeros_like(y)
+
+    def diffusion(self, t, y):
+        return torch.ones_like(y)
+
+
 class Growth(NoisyField):
     def drift(self, t, y):
         return t * y
@@ -121,9 +134,194 @@ def test_every_stage_of_a_step_sees_the_noise_of_that_step(solver, dtype):
         assert torch.allclose(end.double(), wanted, rtol=0, atol=1e-11 if dtype is D else 1e-5)
 
 
+# by hand, out of the papers: the drift and the diffusion
+EQUATIONS = [
+    (
+        OrnsteinUhlenbeck(1.3, 0.4, 0.6), (1.7, 0.9),
+        lambda x, y: (1.3 * (0.4 - x), 1.3 * (0.4 - y)), lambda x, y: (0.6, 0.6),
+    ),
+    (GeometricBrownianMotion(1.3, 0.6), (1.7, 0.5), lambda x, y: (1.3 * x, 1.3 * y), lambda x, y: (0.6 * x, 0.6 * y)),
+    (
+        StochasticLorenz(9.0, 27.0, 2.5, strength=(0.1, 0.2, 0.3)), (1.7, 0.6, 3.1),
+        lambda x, y, z: (9 * (y - x), x * (27 - z) - y, x * y - 2.5 * z), lambda x, y, z: (0.1, 0.2, 0.3),
+    ),
+    (
+        StochasticLorenz(strength=0.4, proportional=True), (1.7, 0.6, 3.1),
+        lambda x, y, z: (10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z),
+        lambda x, y, z: (0.4 * x, 0.4 * y, 0.4 * z),
+    ),
+    (
+        StochasticBrusselator(0.4, 1.3, 0.2), (1.7, 0.6),
+        lambda x, y: (1 - 2.3 * x + 0.4 * x**2 * y, 1.3 * x - 0.4 * x**2 * y), lambda x, y: (0.2, 0.2),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "state", "drift", "diffusion"), EQUATIONS, ids=lambda value: type(value).__name__)
+def test_fields_are_the_equations_of_the_papers(field, state, drift, diffusion):
+    t, y = torch.tensor(0.7, dtype=D), torch.tensor([state, state], dtype=D)
+    for found, wanted in ((field.drift(t, y), drift(*state)), (field.diffusion(t, y), diffusion(*state))):
+        assert torch.allclose(found, torch.tensor(wanted, dtype=D).expand(2, -1), rtol=1e-12)
+
+
+class TestNoiseThatDependsOnTheState:
+    """Ito's sense is what Euler's steps on the grid come to; what would come to another one is refused."""
+
+    @pytest.mark.parametrize("dtype", [torch.float32, D])
+    @pytest.mark.parametrize("per_sample", [False, True])
+    @pytest.mark.parametrize("span", [(0.0, 1.0), (1.3, 2.3), (0.0, 0.995), (0.0, 0.01), (100.0, 100.4), (-1.0, 0.2)])
+    def test_eulers_steps_on_the_grid_are_admitted(self, dtype, per_sample, span):
+        field, y0 = GeometricBrownianMotion(0.0, 1.0, dt=0.01), torch.ones(2000, 1, dtype=dtype)
+        torch.manual_seed(0)
+        for controller in (Fixed(dt=0.01), Fixed(dt=0.5)):  # the second one is cut at the grid's times
+            end = solve(field, y0, span, solver="euler", controller=controller, per_sample=per_sample).ys[-1]
+            assert abs(float(end.double().mean()) - 1) < 5 * (math.exp(span[1] - span[0]) / 2000) ** 0.5
+
+    @pytest.mark.parametrize("dtype", [torch.float32, D])
+    @pytest.mark.parametrize("per_sample", [False, True])
+    @pytest.mark.parametrize("span", [(0.0, 1.0), (1.3, 2.3), (0.0, 0.01), (0.0, 0.005), (100.0, 100.4)])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {}, {"solver": "heun"}, {"solver": "rk4"}, {"solver": "midpoint"}, {"solver": "tsit5"},
+            {"solver": "euler", "controller": Fixed(dt=0.002)}, {"solver": "euler", "controller": Fixed(steps=1001)},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_all_others_are_refused(self, options, span, per_sample, dtype):
+        field, y0 = GeometricBrownianMotion(0.0, 1.0, dt=0.01), torch.ones(3, 1, dtype=dtype)
+        if options and "controller" not in options:
+            options = {**options, "controller": Fixed(dt=0.01)}
+        wanted = r"asked at t=.*, which is not the start of a step .*solver=\"euler\", controller=Fixed\(dt=0\.01\)"
+        with pytest.raises(OptionError, match=wanted):
+            solve(field, y0, span, per_sample=per_sample, **options)
+
+    def test_going_back_in_time_is_refused(self):
+        field, y0 = GeometricBrownianMotion(dt=0.1), torch.ones(3, 1, dtype=D, requires_grad=True)
+        solve(field, y0, [0.0, 1.0], adjoint="checkpointed", **OPTIONS).ys[-1].sum().backward()
+        ends = solve(field, y0, [0.0, 1.0], adjoint="backsolve", **OPTIONS).ys[-1]
+        with pytest.raises(OptionError, match="no adjoint that goes back in time"):
+            ends.sum().backward()
+
+    def test_rows_that_have_come_to_their_end_wait_there(self):
+        field, y0 = GeometricBrownianMotion(0.0, 1.0, dt=0.1), torch.ones(3, 1, dtype=D)
+        begun = field.drawn(torch.tensor(0.0), torch.tensor(1.0), y0, torch.Generator().manual_seed(0))
+        ts = torch.tensor([[0.0, 0.0, 0.5], [0.5, 1.0, 1.0]], dtype=D)
+        ends = solve(begun, y0, ts, per_sample=True, **OPTIONS).ys[-1]
+        for row in range(3):
+            alone = begun.replace(rates=begun.rates[:, row : row + 1])
+            assert torch.allclose(solve(alone, y0[:1], ts[:, row], **OPTIONS).ys[-1], ends[row])
+
+    def test_rows_that_begin_between_the_grids_times_are_refused(self):
+        ts = torch.tensor([[0.0, 0.05], [1.0, 1.05]], dtype=D)
+        with pytest.raises(OptionError, match=r"asked at t=0\.05"):
+            solve(GeometricBrownianMotion(dt=0.1), torch.ones(2, 1, dtype=D), ts, per_sample=True, **OPTIONS)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, D])
+    def test_a_time_of_the_grid_is_one_however_it_was_rounded(self, dtype):
+        field, y = GeometricBrownianMotion(0.0, 1.0, dt=0.1), torch.ones(3, 1, dtype=dtype)
+        begun = field.drawn(torch.tensor(0.0), torch.tensor(1.0), y, torch.Generator().manual_seed(0))
+        for time, rate in zip(begun.grid, begun.rates, strict=False):
+            assert torch.equal(begun(time.to(dtype), y), rate)
+            assert torch.equal(begun(torch.nextafter(time.to(dtype), torch.tensor(9.0, dtype=dtype)), y), rate)
+        for time in (begun.grid[1:].to(dtype), begun.grid[1:-1].to(dtype) + 0.05):
+            for before in time:
+                with pytest.raises(OptionError, match="not the start of a step"):
+                    begun(torch.nextafter(before, torch.tensor(-9.0, dtype=dtype)), y)
+
+    def test_no_row_begins_a_step_at_the_end(self):
+        field, y = GeometricBrownianMotion(0.0, 1.0, dt=0.1), torch.ones(3, 1)
+        begun = field.drawn(torch.tensor(0.0), torch.tensor(1.0), y, torch.Generator().manual_seed(0))
+        for t in (torch.tensor(1.0), torch.ones(3, 1)):
+            with pytest.raises(OptionError, match="asked at t=1, "):
+                begun(t, y)
+        some = begun(torch.tensor([[0.0], [1.0], [1.0]]), y)
+        assert float(some[0]) == float(begun.rates[0, 0])
+
+    def test_which_fields_have_such_noise(self):
+        assert not NoisyField.additive and not GeometricBrownianMotion().additive
+        assert not StochasticLorenz(proportional=True).additive and StochasticLorenz().additive
+        assert OrnsteinUhlenbeck().additive and StochasticBrusselator().additive
+
+    def test_a_field_that_is_compiled_is_never_silently_wrong(self):
+        field, y0 = GeometricBrownianMotion(0.0, 1.0, dt=0.1), torch.ones(3, 1, dtype=D)
+        options = {**OPTIONS, "compile": "require"}
+        torch.manual_seed(0)
+        found = solve(field, y0, [0.0, 1.0], **options).ys
+        torch.manual_seed(0)
+        assert torch.allclose(solve(field, y0, [0.0, 1.0], **{**options, "compile": False}).ys, found)
+        with pytest.raises(IntegrationError, match="NaN"):
+            solve(field, y0, [0.0, 1.0], **{**options, "solver": "heun"})
+
+
+class TestNoiseThatWasDrawn:
+    @pytest.fixture
+    def walk(self):
+        """Paths on [0, 1], of five rows of two channels."""
+        source = torch.Generator().manual_seed(0)
+        return Walk(dt=0.1).drawn(torch.tensor(0.0), torch.tensor(1.0), torch.zeros(5, 2, dtype=D), source)
+
+    @pytest.mark.parametrize("ts", [[0.0, 5.0], [-0.2, 1.0], [1.0, 2.0], [0.0, 1.01]])
+    def test_it_is_not_used_beyond_its_span(self, walk, ts):
+        with pytest.raises(ShapeError, match=r"has drawn its noise from t=0 to 1, and ts run from"):
+            solve(walk, torch.zeros(5, 2, dtype=D), ts, **OPTIONS)
+
+    def test_nor_by_a_solve_that_goes_on(self):
+        field = Walk(dt=0.1)
+        first = solve(field, torch.zeros(5, 2, dtype=D), [0.0, 1.0], **OPTIONS)
+        with pytest.raises(ShapeError, match=r"let the noise be drawn for all of it, field\.drawn\(t0, t1, y0\)"):
+            solve(field, first.final, [1.0, 2.0], **OPTIONS)
+        whole = field.drawn(torch.tensor(0.0), torch.tensor(2.0), torch.zeros(5, 2, dtype=D))
+        first = solve(whole, torch.zeros(5, 2, dtype=D), [0.0, 1.0], **OPTIONS)
+        second = solve(whole, first.final, [1.0, 2.0], **OPTIONS)
+        wanted = (whole.rates * whole.grid.diff()[:, None, None]).sum(0)
+        assert torch.allclose(second.ys[-1], wanted)
+
+    @pytest.mark.parametrize("shape", [(4, 2), (1, 2), (5, 1), (10, 2)])
+    def test_it_is_not_used_for_other_rows(self, walk, shape):
+        with pytest.raises(ShapeError, match=r"has drawn its noise for states \(5, 2\), and got a state"):
+            solve(walk, torch.zeros(shape, dtype=D), [0.0, 1.0], **OPTIONS)
+
+    def test_time_may_have_been_rounded_and_be_a_part(self, walk):
+        for ts in (torch.tensor([0.0, 1.0]), [0.0, 1.0 + 1e-8], [0.2, 0.7]):
+            end = solve(walk, torch.zeros(5, 2, dtype=D), ts, **OPTIONS).ys[-1]
+            assert bool(end.isfinite().all())
+
+    def test_a_state_of_another_precision_takes_it_too(self, walk):
+        ends = [solve(walk, torch.zeros(5, 2, dtype=d), [0.0, 1.0], **OPTIONS).ys[-1] for d in (D, torch.float32)]
+        assert ends[1].dtype is torch.float32 and torch.allclose(ends[0].float(), ends[1], atol=1e-5)
+
+    def test_it_does_not_run_backwards(self, walk):
+        with pytest.raises(ShapeError, match="back to 0"):
+            solve(walk, torch.zeros(5, 2, dtype=D), [1.0, 0.0], **OPTIONS)
+        ts = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=D)
+        with pytest.raises(ShapeError, match="wanted a noisy system to run forward in time"):
+            solve(Walk(dt=0.1), torch.zeros(2, 1, dtype=D), ts, per_sample=True, **OPTIONS)
+
+    @pytest.mark.parametrize(
+        ("dtype", "dt", "start", "fine"),
+        [
+            (torch.float16, 0.001, 1.0, False), (torch.float16, 0.01, 1.0, True), (torch.bfloat16, 0.01, 1.0, False),
+            (torch.float32, 0.001, 1e4, False), (torch.float32, 0.01, 1e4, True), (D, 0.001, 1e4, True),
+        ],
+    )  # fmt: skip
+    def test_times_that_are_one_in_the_states_precision_are_no_grid(self, dtype, dt, start, fine):
+        field, y0 = Walk(dt=dt), torch.zeros(3, 1, dtype=dtype)
+        span = torch.tensor([start, start + 20.5 * dt], dtype=D)
+        if not fine:
+            with pytest.raises(OptionError, match=rf"dt={dt:g} is too small for {dtype}.*torch\.float64, or a larger"):
+                field.drawn(*span, y0)
+            return
+        begun = field.drawn(*span, y0)
+        seen = []
+        watched = begun.replace(diffusion=lambda t, y: seen.append(begun._rate(t, y)) or torch.ones_like(y))
+        solve(watched, y0, span, solver="euler", controller=Fixed(dt=dt), adjoint="direct")
+        assert torch.equal(torch.stack(seen), begun.rates)  # each piece once, in its order
+
+
 def test_a_solve_draws_its_noise_once_from_torchs_generator():
     field, y0 = Growth(dt=0.1), torch.ones(3, 1)
-    options = {"solver": "euler", "controller": Fixed(dt=0.1)}
+    options = OPTIONS
     torch.manual_seed(0)
     first = solve(field, y0, [0.0, 1.0], **options).ys
     other = solve(field, y0, [0.0, 1.0], **options).ys
@@ -133,7 +331,7 @@ def test_a_solve_draws_its_noise_once_from_torchs_generator():
 
 
 def test_what_a_noisy_field_cannot_do_is_said():
-    options = {"solver": "euler", "controller": Fixed(dt=0.1)}
+    options = OPTIONS
     with pytest.raises(ShapeError, match=r"wanted a batch of rows, \(B, C\)"):
         solve(Growth(dt=0.1), torch.ones(3), [0.0, 1.0], **options)
     with pytest.raises(ShapeError, match=r"wanted a batch of rows, \(B, 2\): its noises are correlated"):

@@ -17,6 +17,7 @@ from torchdyn_datasets import (
     Pendulum,
     brusselator,
     mnist,
+    physionet2012,
     point_processes,
     real_pendulum,
 )
@@ -203,6 +204,13 @@ class TestFilesThatAreBroken:
         with pytest.raises(FormatError, match="it was removed from the cache; the next call downloads it again"):
             make()
         assert not place.exists()
+
+
+@pytest.mark.parametrize("make", [real_pendulum, brusselator, point_processes, physionet2012])
+def test_no_dtype_cuts_the_data_off(make):
+    for dtype in (torch.int64, torch.complex64):
+        with pytest.raises(OptionError, match=rf"dtype={dtype}; wanted one of real floating-point numbers"):
+            make(dtype=dtype)
 
 
 class TestDigest:

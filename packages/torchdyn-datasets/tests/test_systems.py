@@ -157,6 +157,66 @@ def test_slopes_are_hamiltons_equations(field):
     assert torch.allclose(field(torch.tensor(0.0), y), torch.cat((by_p, -by_q), -1))
 
 
+def bodies(*y):
+    """Three bodies by Newton's law, pair by pair."""
+    x, height, px, py = (y[start : start + 3] for start in (0, 3, 6, 9))
+    pulls = [[0.0, 0.0] for _ in range(3)]
+    for body, other in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)):
+        cubed = math.hypot(x[other] - x[body], height[other] - height[body]) ** 3
+        pulls[body][0] += (x[other] - x[body]) / cubed
+        pulls[body][1] += (height[other] - height[body]) / cubed
+    return (*px, *py, *(pull[0] for pull in pulls), *(pull[1] for pull in pulls))
+
+
+# by hand, out of the papers; no term is nothing at the state
+EQUATIONS = [
+    (Spring(), (0.3, -0.7), lambda q, p: (2 * p, -2 * q)),
+    (Pendulum(2.5), (0.3, -0.7), lambda q, p: (2 * p, -2.5 * math.sin(q))),
+    (
+        DoublePendulum(9.1), (0.3, -0.7, 1.1, 0.4),
+        lambda q1, q2, v1, v2: (
+            v1, v2,
+            (-9.1 * 3 * math.sin(q1) - 9.1 * math.sin(q1 - 2 * q2)
+             - 2 * math.sin(q1 - q2) * (v2**2 + v1**2 * math.cos(q1 - q2))) / (3 - math.cos(2 * q1 - 2 * q2)),
+            2 * math.sin(q1 - q2) * (2 * v1**2 + 9.1 * 2 * math.cos(q1) + v2**2 * math.cos(q1 - q2))
+            / (3 - math.cos(2 * q1 - 2 * q2)),
+        ),
+    ),
+    (Bodies(3), (0.3, -0.7, 1.1, 0.4, -0.2, 0.9, 0.5, -0.6, 0.1, 0.2, 0.8, -0.3), bodies),
+    (
+        LotkaVolterra(1.1, 0.4, 0.2, 0.7), (1.7, 0.6),
+        lambda prey, predators: (1.1 * prey - 0.4 * prey * predators, 0.2 * prey * predators - 0.7 * predators),
+    ),
+    (LotkaVolterra(), (1.7, 0.6), lambda x, y: (1.5 * x - x * y, x * y - 3 * y)),
+    (VanDerPol(1.9), (1.7, 0.6), lambda x, v: (v, 1.9 * (1 - x**2) * v - x)),
+    (
+        FitzHughNagumo(0.5, 0.9, 0.07, 0.4), (1.7, 0.6),
+        lambda v, w: (v - v**3 / 3 - w + 0.4, 0.07 * (v + 0.5 - 0.9 * w)),
+    ),
+    (FitzHughNagumo(), (-1.2, 0.6), lambda v, w: (v - v**3 / 3 - w + 0.5, 0.08 * (v + 0.7 - 0.8 * w))),
+    (Lorenz(9.0, 27.0, 2.5), (1.7, 0.6, 3.1), lambda x, y, z: (9 * (y - x), x * (27 - z) - y, x * y - 2.5 * z)),
+    (Lorenz(), (1.7, 0.6, 3.1), lambda x, y, z: (10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z)),
+    (
+        Robertson(0.05, 20.0, 7.0), (0.8, 0.3, 0.4),
+        lambda a, b, c: (-0.05 * a + 7 * b * c, 0.05 * a - 7 * b * c - 20 * b**2, 20 * b**2),
+    ),
+    (Robertson(), (0.8, 1e-4, 0.4), lambda a, b, c: (
+        -0.04 * a + 1e4 * b * c, 0.04 * a - 1e4 * b * c - 3e7 * b**2, 3e7 * b**2,
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "state", "slope"), EQUATIONS, ids=lambda value: type(value).__name__)
+def test_fields_are_the_equations_of_the_papers(field, state, slope):
+    found = field(torch.tensor(0.7, dtype=D), torch.tensor([state, state], dtype=D))
+    wanted = torch.tensor(slope(*state), dtype=D)
+    assert bool((wanted != 0).all()) and torch.allclose(found, wanted.expand(2, -1), rtol=1e-12)
+
+
+def test_the_equations_of_all_fields_are_here():
+    assert {type(field) for field, _, _ in EQUATIONS} == {type(field) for field, _ in SYSTEMS.values()}
+
+
 def test_the_double_pendulum_solves_lagranges_equations():
     field, generator = DoublePendulum(), torch.Generator().manual_seed(0)
     y = torch.randn(4, dtype=D, generator=generator)

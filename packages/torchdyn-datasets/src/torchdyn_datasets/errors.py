@@ -21,8 +21,8 @@ class DownloadError(TorchdynError, OSError):
 class ChecksumError(TorchdynError, OSError):
     """A file, or what was read from it, is not what it has to be: broken, cut off or changed by somebody.
 
-    The message gives the expected and the actual checksum. In the cache such a file is removed; in the folder that
-    `TORCHDYN_DATA` names it is left alone.
+    The message gives the expected and the actual checksum, and says what became of the file: in the cache it is
+    removed, in the folder that `TORCHDYN_DATA` names it is left alone.
 
     Example:
         >>> from torchdyn_datasets.errors import ChecksumError
@@ -33,6 +33,8 @@ class ChecksumError(TorchdynError, OSError):
 
 class FormatError(TorchdynError, ValueError):
     """A file does not hold what its kind of file holds, or holds more than is safe to read.
+
+    Like one whose checksum is wrong, it is removed from the cache.
 
     Example:
         >>> import io, pickle

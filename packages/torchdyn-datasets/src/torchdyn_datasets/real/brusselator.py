@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from torchdyn_core import IrregularSeries
+from torchdyn_datasets.checks import checked_dtype
 from torchdyn_datasets.errors import FormatError
 from torchdyn_datasets.fetch import RemoteFile, fetch, opened, reading
 from torchdyn_datasets.records import Series
@@ -50,6 +51,7 @@ def brusselator(*, dtype: torch.dtype = torch.float32, progress: bool = True) ->
         >>> parse(rows).times.tolist()
         [[0.1, 0.5]]
     """
+    checked_dtype(dtype)
     path = fetch(_FILE, progress=progress)
     with reading("brusselator", {_FILE: path}), opened(path) as content:
         series = parse(content.read().decode("ascii"))

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchdyn_core import OptionError
-from torchdyn_datasets.checks import checked_choice
+from torchdyn_datasets.checks import checked_between, checked_choice, checked_dtype
 from torchdyn_datasets.errors import FormatError
 from torchdyn_datasets.fetch import RemoteFile, fetch, opened, reading
 from torchdyn_datasets.records import Trajectories
@@ -62,8 +61,7 @@ def real_pendulum(
         torchdyn_core.errors.OptionError: split='tset'; did you mean 'test'?
     """
     checked_choice("split", split, ("train", "test", "all"))
-    if isinstance(share, bool) or not 0 < share < 1:
-        raise OptionError(f"share={share!r}; wanted a number between 0 and 1")
+    share, dtype = checked_between("share", share, inside=True), checked_dtype(dtype)
     times, states = _measured(progress)
     slopes = states.diff(dim=0) / times.diff()[:, None]
     count = len(slopes)

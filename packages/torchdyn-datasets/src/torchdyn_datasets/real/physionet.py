@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from torchdyn_core import IrregularSeries, OptionError
-from torchdyn_datasets.checks import checked_choice, checked_count, checked_number
+from torchdyn_datasets.checks import checked_choice, checked_count, checked_dtype, checked_number
 from torchdyn_datasets.real.icu_files import PARAMETERS, Arrays, read_part
 from torchdyn_datasets.real.parsed import checked_sha256
 from torchdyn_datasets.records import Series
@@ -68,6 +68,7 @@ def physionet2012(
         torchdyn_core.errors.OptionError: part='d'; there are: a, b, c
     """
     checked_choice("part", part, ("a", "b", "c"))
+    checked_dtype(dtype)
     step = 1 / 60 if quantization is None else checked_number("quantization", quantization, positive=True)
     if step < _FINEST:
         raise OptionError(f"quantization={quantization!r}; wanted a second, {_FINEST:.6f}, or more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from torchdyn_core import IrregularSeries
-from torchdyn_datasets.checks import checked_choice
+from torchdyn_datasets.checks import checked_choice, checked_dtype
 from torchdyn_datasets.errors import FormatError
 from torchdyn_datasets.fetch import RemoteFile, fetch, opened, reading
 from torchdyn_datasets.records import Series
@@ -63,6 +63,7 @@ def point_processes(
         [2, 1]
     """
     checked_choice("process", process, _PROCESSES)
+    checked_dtype(dtype)
     name = f"{process}_{_SPLITS[checked_choice('split', split, tuple(_SPLITS))]}"
     file = RemoteFile(f"point_processes/{name}.csv", (f"{_SOURCE}{name}.csv",), (_SHA256[name],))
     path = fetch(file, progress=progress)

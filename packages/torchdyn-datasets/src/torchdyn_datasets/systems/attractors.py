@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from torchdyn_datasets.checks import checked_count, checked_number, generator, normal
+from torchdyn_datasets.checks import checked_count, checked_number, checked_numbers, generator, normal
 from torchdyn_datasets.records import Series, Trajectories
 from torchdyn_datasets.systems.chaos import lorenz_slope
 from torchdyn_datasets.systems.noise import NoisyField, finer, grid_until, noisy_paths, observed_paths
@@ -20,7 +22,8 @@ class StochasticLorenz(NoisyField):
     Arguments:
         sigma, rho, beta: As of `Lorenz`.
         strength: Of the noise, one for all components or one for each.
-        proportional: Whether a component's noise is in proportion to it.
+        proportional: Whether a component's noise is in proportion to it. Every other method than Euler's on the noise's
+            grid is then refused.
         dt: Step of the noise's grid, on which Euler's method has to step.
 
     Shapes:
@@ -43,15 +46,18 @@ class StochasticLorenz(NoisyField):
         rho: float = 28.0,
         beta: float = 8 / 3,
         *,
-        strength: float | tuple[float, float, float] = 0.15,
+        strength: float | Sequence[float] = 0.15,
         proportional: bool = False,
         dt: float = 0.001,
     ) -> None:
         super().__init__(dt)
         self.sigma, self.rho, self.beta = sigma, rho, beta
-        each = strength if isinstance(strength, tuple) else (strength,) * 3
-        self.strength = tuple(checked_number("strength", value) for value in each)
+        if isinstance(strength, Sequence):
+            self.strength = checked_numbers("strength", strength, 3, 0.0)
+        else:
+            self.strength = (checked_number("strength", strength),) * 3
         self.proportional = proportional
+        self.additive = not proportional
 
     def drift(self, t: Tensor, y: Tensor) -> Tensor:
         return lorenz_slope(y, self.sigma, self.rho, self.beta)
@@ -85,6 +91,8 @@ class StochasticBrusselator(NoisyField):
         tensor(True)
     """
 
+    additive = True
+
     def __init__(
         self, a: float = 0.3, b: float = 1.4, noise: float = 0.01, *, dt: float = 0.1, correlation: float = -0.99
     ) -> None:
@@ -103,7 +111,7 @@ class StochasticBrusselator(NoisyField):
 def stochastic_lorenz(
     n: int = 1024,
     *,
-    strength: float | tuple[float, float, float] = 0.15,
+    strength: float | Sequence[float] = 0.15,
     proportional: bool = False,
     t1: float = 1.0,
     dt: float = 0.025,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from torchdyn_datasets.checks import checked_count, checked_number, checked_range, generator, normal, uniform
+from torchdyn_datasets.checks import checked_count, checked_number, checked_numbers, generator, normal, uniform
 from torchdyn_datasets.records import Series, Trajectories
 from torchdyn_datasets.systems.noise import NoisyField, finer, grid_until, noisy_paths, observed_paths
 from torchdyn_datasets.systems.sporadic import sporadic
@@ -42,6 +44,8 @@ class OrnsteinUhlenbeck(NoisyField):
         [[-2.0]]
     """
 
+    additive = True
+
     def __init__(
         self,
         theta: float = 1.0,
@@ -62,7 +66,9 @@ class OrnsteinUhlenbeck(NoisyField):
 
 
 class GeometricBrownianMotion(NoisyField):
-    """Growth whose rate is noisy: `dy = mu y dt + sigma y dW`.
+    """Growth whose rate is noisy: `dy = mu y dt + sigma y dW`, in Ito's sense.
+
+    The noise depends on the state, so every other method than Euler's on the noise's grid is refused.
 
     Arguments:
         mu: Mean rate of growth.
@@ -135,7 +141,11 @@ def ornstein_uhlenbeck(
     """
     n, source = checked_count("n", n), generator(seed)
     theta, sigma = checked_number("theta", theta, positive=True), checked_number("sigma", sigma)
-    y0 = mean + sigma / (2 * theta) ** 0.5 * normal((n, 1), source) if start is None else _constant(start, n)
+    mean = checked_number("mean", mean, least=-math.inf)
+    if start is None:
+        y0 = mean + sigma / (2 * theta) ** 0.5 * normal((n, 1), source)
+    else:
+        y0 = torch.full((n, 1), checked_number("start", start, least=-math.inf), dtype=torch.float64)
     times = grid_until(t1, dt)
     field = OrnsteinUhlenbeck(theta, mean, sigma, dt=finer(times, substeps))
     return observed_paths("ornstein_uhlenbeck", field, y0, times, ("y",), noise, source, dtype)
@@ -182,6 +192,7 @@ def geometric_brownian_motion(
         torch.Size([4, 51, 1])
     """
     n, source = checked_count("n", n), generator(seed)
+    mu, start = (checked_number(name, value, least=-math.inf) for name, value in (("mu", mu), ("start", start)))
     y0 = start + checked_number("spread", spread) * normal((n, 1), source)
     times = grid_until(t1, dt)
     field = GeometricBrownianMotion(mu, checked_number("sigma", sigma), dt=finer(times, substeps))
@@ -235,7 +246,7 @@ def double_ornstein_uhlenbeck(
     """
     n, source = checked_count("n", n), generator(seed)
     width = checked_number("width", width)
-    mean = torch.tensor(checked_range("means", means[::-1])[::-1], dtype=torch.float64)
+    mean = torch.tensor(checked_numbers("means", means, 2), dtype=torch.float64)
     times = grid_until(t1, dt)
     field = OrnsteinUhlenbeck(
         checked_number("theta", theta), mean + uniform((n, 2), -width, width, source), checked_number("sigma", sigma),
@@ -244,7 +255,3 @@ def double_ornstein_uhlenbeck(
     paths = noisy_paths(field, torch.zeros(n, 2, dtype=torch.float64), times, source)
     series = sporadic(paths, times, rate, joint, source, dtype)
     return Series("double_ornstein_uhlenbeck", "all", series, channels=("y1", "y2"))
-
-
-def _constant(value: float, n: int) -> Tensor:
-    return torch.full((n, 1), value, dtype=torch.float64)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchdyn_core import VectorField
 from torchdyn_core.tree import Tree
-from torchdyn_datasets.checks import checked_count, checked_number, generator, uniform
+from torchdyn_datasets.checks import checked_between, checked_count, checked_number, generator, uniform
 from torchdyn_datasets.records import Trajectories
 from torchdyn_datasets.systems.simulate import simulated
 
@@ -64,7 +64,7 @@ def robertson(
         n: Number of trajectories.
         steps: Number of times, 0 and then from `t1 / 10^6` up to `t1`.
         t1: The last time.
-        spread: The first concentration at the start differs from 1 by at most this.
+        spread: The first concentration at the start differs from 1 by at most this, which is 1 at most itself.
         noise: Standard deviation of what is added to each state.
         seed: Start of the random numbers; torch's own are left alone.
         dtype: Of times and values.
@@ -80,7 +80,7 @@ def robertson(
         >>> robertson(steps=10, t1=0.1).values.sum(-1).round(decimals=4).unique()
         tensor([1.])
     """
-    source, spread = generator(seed), checked_number("spread", spread)
+    source, spread = generator(seed), checked_between("spread", spread)
     last = torch.tensor(checked_number("t1", t1, positive=True), dtype=torch.float64)
     later = torch.logspace(-6.0, 0.0, checked_count("steps", steps, 3) - 1, dtype=torch.float64) * last
     y0 = torch.zeros(checked_count("n", n), 3, dtype=torch.float64)

@@ -189,7 +189,7 @@ def pendulum(
         >>> pendulum(4).values.shape
         torch.Size([4, 45, 2])
     """
-    source = generator(seed)
+    source, strength = generator(seed), checked_number("strength", strength, least=-math.inf)
     return simulated(
         "pendulum", Pendulum(strength), _in_the_square(n, radius, source), time_grid(steps, t1), channels=("q", "p"),
         noise=noise, source=source, dtype=dtype,
@@ -231,7 +231,7 @@ def double_pendulum(
         ('q1', 'q2', 'v1', 'v2')
     """
     n, source = checked_count("n", n), generator(seed)
-    rate = checked_number("rate", rate)
+    rate, gravity = checked_number("rate", rate), checked_number("gravity", gravity, least=-math.inf)
     y0 = torch.cat((uniform((n, 2), 0.0, 2 * math.pi, source), uniform((n, 2), -rate, rate, source)), 1)
     return simulated(
         "double_pendulum", DoublePendulum(gravity), y0, time_grid(steps, t1), channels=("q1", "q2", "v1", "v2"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from torchdyn_core import VectorField
 from torchdyn_core.tree import Tree
-from torchdyn_datasets.checks import checked_count, checked_range, generator, uniform
+from torchdyn_datasets.checks import checked_count, checked_number, checked_range, generator, uniform
 from torchdyn_datasets.records import Trajectories
 from torchdyn_datasets.systems.simulate import simulated, time_grid
 
@@ -123,7 +125,7 @@ def lotka_volterra(
         n: Number of trajectories.
         steps: Number of times.
         t1: The last time.
-        start: Smallest and largest of prey and of predators at the start.
+        start: Smallest and largest of prey and of predators at the start, neither below 0.
         noise: Standard deviation of what is added to each state.
         seed: Start of the random numbers; torch's own are left alone.
         dtype: Of times and values.
@@ -136,6 +138,7 @@ def lotka_volterra(
         >>> bool((lotka_volterra(5).values > 0).all())
         True
     """
+    start = checked_range("start", start, 0.0)
     return _from_a_square(
         "lotka_volterra", LotkaVolterra(), ("prey", "predators"), n, steps, t1, start, noise, seed, dtype
     )
@@ -173,6 +176,7 @@ def van_der_pol(
         >>> round(float(data.values[:, -100:, 0].max()))
         2
     """
+    mu = checked_number("mu", mu, least=-math.inf)
     return _from_a_square("van_der_pol", VanDerPol(mu), ("x", "v"), n, steps, t1, start, noise, seed, dtype)
 
 
@@ -207,7 +211,7 @@ def fitzhugh_nagumo(
         >>> fitzhugh_nagumo(5).channels
         ('voltage', 'recovery')
     """
-    field = FitzHughNagumo(current=current)
+    field = FitzHughNagumo(current=checked_number("current", current, least=-math.inf))
     return _from_a_square("fitzhugh_nagumo", field, ("voltage", "recovery"), n, steps, t1, start, noise, seed, dtype)
 
 

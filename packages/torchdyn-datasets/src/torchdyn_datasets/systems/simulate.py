@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core import PID, VectorField, solve
-from torchdyn_datasets.checks import checked_count, checked_number, normal
+from torchdyn_datasets.checks import checked_count, checked_dtype, checked_number, normal
 from torchdyn_datasets.records import Trajectories
 
 __all__ = ["simulated", "time_grid"]
@@ -26,7 +26,7 @@ def simulated(
     noise: float,
     source: torch.Generator,
     dtype: torch.dtype,
-    planes: tuple[tuple[int, int], ...] = ((0, 1),),
+    planes: tuple[tuple[int, int], ...] = (),
     **options: Any,
 ) -> Trajectories:
     """Trajectories from the states `y0`, with the field's slopes; noise is added to the states and not to the slopes.
@@ -34,7 +34,7 @@ def simulated(
     Shapes:
         y0: `(N, D)`, double precision.  times: `(T,)`, double precision.
     """
-    noise = checked_number("noise", noise)
+    noise, dtype = checked_number("noise", noise), checked_dtype(dtype)
     options = {"solver": "dopri8", "controller": _EXACT, "adjoint": "direct", "max_steps": 1_000_000, **options}
     with torch.no_grad():
         states = solve(field, y0, times, **options).ys

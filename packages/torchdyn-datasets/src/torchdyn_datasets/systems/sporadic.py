@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core import IrregularSeries, OptionError
-from torchdyn_datasets.checks import checked_number
+from torchdyn_datasets.checks import checked_between, checked_dtype, checked_number
 
 __all__ = ["sporadic"]
 
@@ -31,11 +31,10 @@ def sporadic(
     Raises:
         OptionError: If there are more observations than times, or `joint` is no share.
     """
-    n, length = paths.shape[:2]
+    (n, length), dtype = paths.shape[:2], checked_dtype(dtype)
     if rate is None:
         return IrregularSeries(times.expand(n, length).to(dtype), paths.to(dtype))
-    if isinstance(joint, bool) or not 0 <= joint <= 1:
-        raise OptionError(f"joint={joint!r}; wanted a number between 0 and 1")
+    joint = checked_between("joint", joint)
     mean = checked_number("rate", rate, positive=True) * float(times[-1] - times[0])
     low, high = round(0.8 * mean), max(round(0.8 * mean) + 1, round(1.2 * mean))
     if high - 1 > length or low < 1:

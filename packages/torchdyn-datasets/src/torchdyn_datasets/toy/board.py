@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from torchdyn_datasets.checks import checked_count, generator, uniform
+from torchdyn_datasets.checks import checked_count, checked_dtype, generator, uniform
 from torchdyn_datasets.records import Points
 
 __all__ = ["checkerboard"]
@@ -32,7 +32,7 @@ def checkerboard(n: int = 200, *, seed: int = 0, dtype: torch.dtype = torch.floa
         >>> bool(((column + row) % 2 == 0).all())
         True
     """
-    n, source = checked_count("n", n), generator(seed)
+    n, dtype, source = checked_count("n", n), checked_dtype(dtype), generator(seed)
     labels = torch.arange(n) % 4
     inside = uniform((n, 2), 0.0, 1.0, source)
     upper = torch.randint(2, (n,), generator=source)

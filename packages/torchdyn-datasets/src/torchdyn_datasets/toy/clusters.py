@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from torchdyn_datasets.checks import checked_count, checked_number, generator, normal
+from torchdyn_datasets.checks import checked_count, checked_number, checked_numbers, generator, normal
 from torchdyn_datasets.records import Points
 
 __all__ = ["eight_gaussians", "gaussians", "gaussians_spiral", "pinwheel"]
@@ -97,10 +97,9 @@ def gaussians_spiral(
         torch.Size([14, 3])
     """
     classes = checked_count("classes", classes)
-    radii, stds = (
-        torch.linspace(checked_number(name, ends[0]), checked_number(name, ends[1]), classes, dtype=torch.float64)
-        for name, ends in (("radius", radius), ("std", std))
-    )
+    (outer, inner), (widest, narrowest) = checked_numbers("radius", radius, 2, 0.0), checked_numbers("std", std, 2, 0.0)
+    radii = torch.linspace(outer, inner, classes, dtype=torch.float64)
+    stds = torch.linspace(widest, narrowest, classes, dtype=torch.float64)
     points, labels = _clusters(n, dims, radii, stds, checked_count("per_turn", per_turn), noise, seed)
     return Points("gaussians_spiral", "all", points.to(dtype), labels)
 

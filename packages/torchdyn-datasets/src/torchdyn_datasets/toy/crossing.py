@@ -39,4 +39,4 @@ def crossing_trajectories(
     source, labels = generator(seed), torch.arange(checked_count("n", n)) % 2
     starts = (2 * labels - 1)[:, None].double()
     points = starts + checked_number("noise", noise) * normal((n, 1), source)
-    return Points("crossing_trajectories", "all", points.to(dtype), labels, targets=-starts.to(dtype))
+    return Points("crossing_trajectories", "all", points.to(dtype), labels, targets=(-starts).to(dtype))

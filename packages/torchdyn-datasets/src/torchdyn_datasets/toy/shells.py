@@ -5,8 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchdyn_core import OptionError
-from torchdyn_datasets.checks import checked_count, checked_number, checked_range, generator, normal, uniform
+from torchdyn_datasets.checks import (
+    checked_between,
+    checked_count,
+    checked_number,
+    checked_range,
+    generator,
+    normal,
+    uniform,
+)
 from torchdyn_datasets.records import Points
 
 __all__ = ["annuli", "spheres"]
@@ -51,12 +58,14 @@ def annuli(
         True
     """
     n, dims, source = checked_count("n", n), checked_count("dims", dims), generator(seed)
-    if isinstance(share, bool) or not 0 <= share <= 1:
-        raise OptionError(f"share={share!r}; wanted a number between 0 and 1")
+    share = checked_between("share", share)
     bounds = torch.tensor([checked_range("inner", inner, 0.0), checked_range("outer", outer, 0.0)], dtype=torch.float64)
     labels = (torch.randperm(n, generator=source) >= round(n * share)).long()
-    low, high = bounds[labels].pow(dims).unbind(1)
-    radius = (low + (high - low) * uniform((n,), 0.0, 1.0, source)).pow(1 / dims)
+    low, high = bounds[labels].unbind(1)
+    # in the largest radius: a power of a radius itself may be nothing, or too much, where there are many dimensions
+    within = (low / high.clamp(min=torch.finfo(high.dtype).tiny)).pow(dims)
+    radius = high * (within + (1 - within) * uniform((n,), 0.0, 1.0, source)).pow(1 / dims)
+    radius = radius.maximum(low)
     return Points("annuli", "all", (radius[:, None] * _directions(n, dims, source)).to(dtype), labels)
 
 

@@ -7,7 +7,15 @@ import math
 import torch
 
 from torchdyn_core import IrregularSeries, OptionError
-from torchdyn_datasets.checks import checked_count, checked_number, checked_range, generator, normal, uniform
+from torchdyn_datasets.checks import (
+    checked_count,
+    checked_dtype,
+    checked_number,
+    checked_range,
+    generator,
+    normal,
+    uniform,
+)
 from torchdyn_datasets.records import Series
 
 __all__ = ["periodic"]
@@ -51,6 +59,7 @@ def periodic(
         torch.Size([5, 30, 1])
     """
     n, points, source = checked_count("n", n), checked_count("points", points, 2), generator(seed)
+    dtype = checked_dtype(dtype)
     seen = points if observed is None else checked_count("observed", observed)
     if seen > points:
         raise OptionError(f"observed={observed!r}; wanted at most points={points}")

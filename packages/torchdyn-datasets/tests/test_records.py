@@ -69,6 +69,44 @@ def test_records_are_frozen():
             lambda: Trajectories("t", "all", torch.zeros(3), torch.zeros(2, 3, 1), channels=("a", "b")),
             r"channels \('a', 'b'\); wanted 1 names",
         ),
+        (lambda: Points("p", "all", torch.zeros(3, 2, dtype=LONG)), r"points are torch\.int64; wanted real floating"),
+        (lambda: Points("p", "all", torch.zeros(3, 2, dtype=torch.cfloat)), r"points are torch\.complex64; wanted"),
+        (
+            lambda: Points("p", "all", torch.zeros(3, 2), targets=torch.zeros(3, 1, dtype=LONG)),
+            r"targets are torch\.int64; wanted real",
+        ),
+        (
+            lambda: Trajectories("t", "all", torch.arange(3), torch.zeros(2, 3, 1)),
+            r"times are torch\.int64; wanted real floating-point numbers",
+        ),
+        (
+            lambda: Trajectories("t", "all", torch.zeros(3), torch.zeros(2, 3, 1, dtype=LONG)),
+            r"values are torch\.int64; wanted real",
+        ),
+        (
+            lambda: Trajectories("t", "all", torch.zeros(3), torch.zeros(2, 3, 1), torch.zeros(2, 3, 1) * 1j),
+            r"slopes are torch\.complex64; wanted real",
+        ),
+        (
+            lambda: Series("s", "all", IrregularSeries(torch.arange(3)[None], torch.zeros(1, 3, 1))),
+            r"times are torch\.int64; wanted real",
+        ),
+        (
+            lambda: Series("s", "all", IrregularSeries(torch.zeros(1, 3), torch.zeros(1, 3, 1, dtype=LONG))),
+            r"values are torch\.int64; wanted real",
+        ),
+        (
+            lambda: Trajectories("t", "all", torch.zeros(3), torch.zeros(2, 3, 2), planes=((0, 7),)),
+            r"planes \(\(0, 7\),\); wanted pairs of channels, from 0 to 1",
+        ),
+        (
+            lambda: Trajectories("t", "all", torch.zeros(3), torch.zeros(2, 3, 2), planes=((0, 1), (-1, 0))),
+            r"planes .*; wanted pairs of channels",
+        ),
+        (
+            lambda: Trajectories("t", "all", torch.zeros(3), torch.zeros(2, 3, 2), planes=((0, 1, 1),)),
+            r"planes .*; wanted pairs of channels",
+        ),
         (lambda: Series("s", "all", periodic(3).series, torch.zeros(2)), r"labels \(2,\); wanted 3 rows"),
         (lambda: Series("s", "all", periodic(3).series, channels=("a", "b")), r"wanted 1 names"),
         (lambda: Images("i", "all", torch.zeros(2, 1, 4, 4), torch.zeros(2)), r"torch.float32; wanted uint8"),
@@ -81,6 +119,61 @@ def test_records_are_frozen():
 def test_shapes_that_disagree_are_refused(make, message):
     with pytest.raises(ShapeError, match=message):
         make()
+
+
+def test_planes_are_the_first_two_channels_unless_told_otherwise():
+    for channels, planes in ((1, ((0, 0),)), (2, ((0, 1),)), (5, ((0, 1),)), (0, ())):
+        assert Trajectories("t", "all", torch.zeros(3), torch.zeros(2, 3, channels)).planes == planes
+
+
+class TestTo:
+    """A record is moved as a tensor is: a dtype changes what is floating-point alone."""
+
+    def records(self):
+        series = Series("s", "all", double_ornstein_uhlenbeck(4).series, torch.arange(4))
+        return [moons(4), crossing_trajectories(4), spring(2), ornstein_uhlenbeck(2), periodic(2), series, pair()]
+
+    @staticmethod
+    def tensors(record):
+        for field in dataclasses.fields(record):
+            value = getattr(record, field.name)
+            parts = [value] if isinstance(value, torch.Tensor) else []
+            if isinstance(value, IrregularSeries):
+                parts = [value.times, value.values, value.mask, value.lengths]
+            yield from parts
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+    def test_a_dtype_changes_floating_point_numbers_alone(self, dtype):
+        for record in self.records():
+            found = record.to(dtype)
+            assert type(found) is type(record) and (found.name, found.split) == (record.name, record.split)
+            for before, after in zip(self.tensors(record), self.tensors(found), strict=True):
+                assert after.dtype is (dtype if before.is_floating_point() else before.dtype)
+                assert torch.equal(before.to(after.dtype), after)
+
+    def test_what_is_no_tensor_stays(self):
+        record = three_body(2, steps=3, t1=0.1)
+        found = record.to(torch.float64)
+        assert (found.channels, found.planes) == (record.channels, record.planes)
+        series = Series("s", "all", periodic(2).series, unit="h")
+        assert (series.to(torch.float64).channels, series.to(torch.float64).unit) == (series.channels, "h")
+
+    def test_a_device_changes_all(self):
+        for record in (moons(4), crossing_trajectories(4), spring(2), pictures(3)):
+            assert all(tensor.device.type == "meta" for tensor in self.tensors(record.to("meta")))
+        for record in (*self.records(), pictures(3)):
+            for before, after in zip(self.tensors(record), self.tensors(record.to(torch.device("cpu"))), strict=True):
+                assert torch.equal(before, after)
+
+    @pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.bool])
+    def test_no_dtype_cuts_numbers_off(self, dtype):
+        for record in self.records():
+            with pytest.raises(OptionError, match=rf"to\({dtype}\); wanted a dtype of real floating-point numbers"):
+                record.to(dtype)
+
+    def test_pictures_stay_bytes(self):
+        with pytest.raises(OptionError, match=r"to\(torch\.float32\); wanted a device: pictures are bytes"):
+            pictures(3).to(torch.float32)
 
 
 class TestDivide:
@@ -144,7 +237,7 @@ class TestBatches:
         data = pictures()
         image, label = data.dataset(0.5, 0.25)[4]
         assert torch.allclose(image, (data.images[4] / 255 - 0.5) / 0.25) and int(label) == 1
-        with pytest.raises(OptionError, match="std=0; wanted a number > 0"):
+        with pytest.raises(OptionError, match="std=0; wanted a finite number > 0"):
             data.dataset(0.5, 0)
 
 
@@ -157,6 +250,38 @@ class TestPictures:
             assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
             assert figure.get_suptitle().startswith(f"{record.name} ({record.split}): ")
             figure.canvas.draw()
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_every_precision_is_drawn(self, pyplot, dtype):
+        series = Series("s", "all", double_ornstein_uhlenbeck(3).series)
+        records = [moons(20), crossing_trajectories(4), spring(3), ornstein_uhlenbeck(3), periodic(3), series, pair()]
+        for record in records:
+            record.to(dtype).plot().canvas.draw()
+        axes = spring(3, noise=0.0).to(dtype).plot().axes[0]
+        wanted = spring(3, noise=0.0).values[0, :, 0].to(dtype)
+        assert axes.lines[0].get_ydata().tolist() == wanted.tolist()
+
+    def test_parts_of_a_graph_are_drawn(self, pyplot):
+        def alive(tensor):
+            return tensor.clone().requires_grad_() * 1
+
+        data = spring(3)
+        series = periodic(3).series
+        records = [
+            Points("p", "all", alive(torch.randn(5, 2))), Points("p", "all", alive(torch.randn(5, 1))),
+            Points("p", "all", torch.randn(5, 1), targets=alive(torch.randn(5, 1))),
+            Trajectories("t", "all", data.times, alive(data.values)),
+            Trajectories("t", "all", alive(data.times), alive(data.values[..., :1])),
+            Series("s", "all", IrregularSeries(series.times, alive(series.values))),
+        ]  # fmt: skip
+        for record in records:
+            record.plot().canvas.draw()
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_one_time_is_drawn_as_points(self, pyplot, channels):
+        axes = Trajectories("t", "all", torch.zeros(1), torch.randn(2, 1, channels)).plot().axes[0]
+        assert {line.get_marker() for line in axes.lines} == {"."}
+        assert {line.get_marker() for line in spring(2).plot().axes[0].lines} == {"None"}
 
     def test_classes_have_colours_of_their_own(self, pyplot):
         figure = moons(20).plot()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torchdyn_core import IrregularSeries, OptionError
+from torchdyn_core import IrregularSeries
+from torchdyn_datasets.checks import checked_number
 
 __all__ = ["ImageDataset", "SeriesDataset"]
 
@@ -68,7 +70,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         images: `(N, C, H, W)`, uint8.  labels: `(N,)`, long.
 
     Raises:
-        OptionError: If `std` is not positive.
+        OptionError: If `mean` is no number, or `std` no positive one.
 
     Example:
         >>> import torch
@@ -79,9 +81,8 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, images: Tensor, labels: Tensor, mean: float = 0.0, std: float = 1.0) -> None:
-        if not std > 0:
-            raise OptionError(f"std={std!r}; wanted a number > 0")
-        self.images, self.labels, self.mean, self.std = images, labels, mean, std
+        self.images, self.labels = images, labels
+        self.mean, self.std = checked_number("mean", mean, least=-math.inf), checked_number("std", std, positive=True)
 
     def __len__(self) -> int:
         return len(self.images)

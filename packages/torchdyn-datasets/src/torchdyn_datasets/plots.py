@@ -10,8 +10,10 @@ from torch import Tensor
 from torchdyn_core import MissingExtraError
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from torchdyn_datasets.records import Graph, Images, Points, Series, Trajectories
 
@@ -42,7 +44,7 @@ def plot_points(record: Points) -> Figure:
     points = record.points[:_POINTS]
     labels = torch.zeros(len(points), dtype=torch.long) if record.labels is None else record.labels[: len(points)]
     for number, label in enumerate(labels.unique().tolist()):
-        columns = points[labels == label][:, : len(names)].detach().cpu().numpy().T
+        columns = _numbers(points[labels == label][:, : len(names)]).T
         name = None if record.labels is None else f"class {label}"
         style: Any = {"color": f"C{number % 10}", "label": name, "s": 8, "alpha": 0.7, "linewidths": 0}
         axes.scatter(*columns, **style)
@@ -68,19 +70,20 @@ def plot_trajectories(record: Trajectories) -> Figure:
     """
     plane = record.values.shape[2] > 1
     figure, axes = _panels(2 if plane else 1)
-    times = record.times.cpu().numpy()
+    times = _numbers(record.times)
+    marks = "." if len(times) == 1 else ""  # a line of one point is not seen
     if plane:
         for index, name in enumerate(record.channels):
             style = ("-", "--", ":")[index // 10 % 3]  # there are ten colours
-            axes[0].plot(times, record.values[0, :, index].cpu().numpy(), style, label=name)
+            axes[0].plot(times, _numbers(record.values[0, :, index]), marks + style, label=name)
         axes[0].legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         _name_axes(axes[0], "t", "state of the first")
-        if float(record.times[-1]) > 1000 * float(record.times[1]) > 0:  # they were chosen to be seen like this
+        if len(times) > 1 and times[-1] > 1000 * times[1] > 0:  # they were chosen to be seen like this
             axes[0].set_xscale("log")
         _draw_planes(axes[1], record)
     else:
-        for row in record.values[:_SHOWN, :, 0].cpu().numpy():
-            axes[0].plot(times, row, linewidth=1)
+        for row in _numbers(record.values[:_SHOWN, :, 0]):
+            axes[0].plot(times, row, marks + "-", linewidth=1)
         _name_axes(axes[0], "t", record.channels[0])
     shown = 1 if len(record.planes) > 1 else min(_SHOWN, len(record))
     return _titled(figure, record, shown, len(record), "trajectories")
@@ -167,7 +170,7 @@ def plot_graph(record: Graph) -> Figure:
     base = torch.zeros(record.classes)
     for name in ("train", "validation", "test"):
         labels = record.labels[getattr(record, name)]
-        counts = torch.bincount(labels[labels >= 0], minlength=record.classes)
+        counts = torch.bincount(labels[labels >= 0], minlength=record.classes).cpu()
         bars.bar(range(record.classes), counts.tolist(), bottom=base.tolist(), label=name)
         base = base + counts
     bars.legend(frameon=False)
@@ -179,8 +182,8 @@ def plot_graph(record: Graph) -> Figure:
 def _plot_lines(record: Points) -> Figure:
     """Points of the line at one time and, where they have targets, these at a later one."""
     figure, axes = _figure(5.0, 4.0)
-    points = record.points[:_POINTS, 0].cpu()
-    ends = points if record.targets is None else record.targets[: len(points), 0].cpu()
+    points = _numbers(record.points[:_POINTS, 0])
+    ends = points if record.targets is None else _numbers(record.targets[: len(points), 0])
     colours = [0] * len(points) if record.labels is None else record.labels[: len(points)].tolist()
     for start, end, colour in dict.fromkeys(zip(points.tolist(), ends.tolist(), colours, strict=True)):
         axes.plot([0, 1], [start, end], "o-", color=f"C{colour % 10}", linewidth=1, markersize=5)
@@ -194,7 +197,7 @@ def _draw_planes(axes: Axes, record: Trajectories) -> None:
     names = record.channels
     shown = 1 if several else _SHOWN
     for number, (first, second) in enumerate(record.planes):
-        for row in record.values[:shown, :, [first, second]].cpu().numpy():
+        for row in _numbers(record.values[:shown, :, [first, second]]):
             label = f"({names[first]}, {names[second]})" if several else None
             (line,) = axes.plot(row[:, 0], row[:, 1], linewidth=1, label=label)
             axes.plot(*row[0], "o", color=line.get_color(), markersize=4)
@@ -207,9 +210,13 @@ def _draw_planes(axes: Axes, record: Trajectories) -> None:
 
 
 def _draw_observed(axes: Axes, times: Tensor, values: Tensor, *, marks: str = "o", label: str | None = None) -> None:
-    axes.plot(
-        times.cpu().numpy(), values.cpu().numpy(), marks + "-", markersize=3, linewidth=0.8, alpha=0.8, label=label
-    )
+    axes.plot(_numbers(times), _numbers(values), marks + "-", markersize=3, linewidth=0.8, alpha=0.8, label=label)
+
+
+def _numbers(tensor: Tensor) -> NDArray[np.float64]:
+    """A tensor as matplotlib takes it, wherever and in whichever precision it is, a part of a graph or not."""
+    numbers: NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+    return numbers
 
 
 def _pyplot() -> Any:

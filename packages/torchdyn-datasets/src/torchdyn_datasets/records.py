@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,13 +11,12 @@ from torch.utils.data import Dataset, TensorDataset
 
 from torchdyn_core import IrregularSeries, OptionError, ShapeError
 from torchdyn_datasets.batches import ImageDataset, SeriesDataset
+from torchdyn_datasets.rows import Target, check_axes, check_real, check_rows, divided, moved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Graph", "Images", "Points", "Series", "Trajectories"]
-
-R = TypeVar("R", "Points", "Trajectories", "Images", "Series")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +34,7 @@ class Points:
         points: `(N, D)`.  labels: `(N,)`, long.  targets: `(N, E)`.
 
     Raises:
-        ShapeError: If the shapes disagree.
+        ShapeError: If the shapes disagree, or points or targets are no real floating-point numbers.
 
     Example:
         >>> from torchdyn_datasets import moons
@@ -52,8 +50,10 @@ class Points:
     targets: Tensor | None = None
 
     def __post_init__(self) -> None:
-        _check_axes("points", self.points, 2)
-        _check_rows(self, len(self.points), ("labels", "targets"))
+        check_axes("points", self.points, 2)
+        check_real("points", self.points)
+        check_real("targets", self.targets)
+        check_rows(self, len(self.points), ("labels", "targets"))
 
     def __len__(self) -> int:
         return len(self.points)
@@ -64,7 +64,11 @@ class Points:
 
     def divide(self, share: float) -> tuple[Points, Points]:
         """The first `share` of the rows as `train`, the rest as `test`. Generators mix classes, so both have all."""
-        return _divided(self, len(self), share)
+        return divided(self, len(self), share)
+
+    def to(self, target: Target) -> Points:
+        """The same points on a device, or with coordinates of a dtype; labels stay what they are."""
+        return moved(self, target)
 
     def plot(self) -> Figure:
         """A scatter plot of the first dimensions, a colour for each class; lines to the targets of 1-D points."""
@@ -84,13 +88,15 @@ class Trajectories:
         values: What was observed.
         slopes: The vector field at the states, free of the noise that `values` may bear.
         channels: A name for each component of the state.
-        planes: Pairs of channels that are drawn against each other: a plane of phases, the orbit of a body.
+        planes: Pairs of channels that are drawn against each other: a plane of phases, the orbit of a body. Default:
+            the first two.
 
     Shapes:
         times: `(T,)`.  values, slopes: `(N, T, D)`.
 
     Raises:
-        ShapeError: If the shapes disagree.
+        ShapeError: If the shapes disagree, a plane is of channels that there are not, or times, values or slopes are no
+            real floating-point numbers.
 
     Example:
         >>> from torchdyn_datasets import spring
@@ -106,20 +112,27 @@ class Trajectories:
     values: Tensor
     slopes: Tensor | None = None
     channels: tuple[str, ...] = ()
-    planes: tuple[tuple[int, int], ...] = ((0, 1),)
+    planes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        _check_axes("values", self.values, 3)
+        check_axes("values", self.values, 3)
+        for name in ("times", "values", "slopes"):
+            check_real(name, getattr(self, name))
         if self.times.shape != self.values.shape[1:2]:
             raise ShapeError(
                 f"times {tuple(self.times.shape)}, values {tuple(self.values.shape)}; wanted (T), (N, T, D)"
             )
         if self.slopes is not None and self.slopes.shape != self.values.shape:
             raise ShapeError(f"slopes {tuple(self.slopes.shape)}; wanted those of values, {tuple(self.values.shape)}")
-        names = self.channels or tuple(f"y{index}" for index in range(self.values.shape[2]))
-        if len(names) != self.values.shape[2]:
-            raise ShapeError(f"channels {names}; wanted {self.values.shape[2]} names")
+        count = self.values.shape[2]
+        names = self.channels or tuple(f"y{index}" for index in range(count))
+        if len(names) != count:
+            raise ShapeError(f"channels {names}; wanted {count} names")
+        planes = self.planes or ((0, min(1, count - 1)),) * (count > 0)
+        if not all(len(plane) == 2 and set(plane) <= set(range(count)) for plane in planes):
+            raise ShapeError(f"planes {planes}; wanted pairs of channels, from 0 to {count - 1}")
         object.__setattr__(self, "channels", names)
+        object.__setattr__(self, "planes", planes)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -140,7 +153,11 @@ class Trajectories:
 
     def divide(self, share: float) -> tuple[Trajectories, Trajectories]:
         """The first `share` of the trajectories as `train`, the rest as `test`."""
-        return _divided(self, len(self), share)
+        return divided(self, len(self), share)
+
+    def to(self, target: Target) -> Trajectories:
+        """The same trajectories on a device, or with times, values and slopes of a dtype."""
+        return moved(self, target)
 
     def plot(self) -> Figure:
         """The first trajectory over time, and some of them in their planes."""
@@ -165,7 +182,7 @@ class Series:
         labels: `(N,)`, long.
 
     Raises:
-        ShapeError: If the shapes disagree.
+        ShapeError: If the shapes disagree, or times or values are no real floating-point numbers.
 
     Example:
         >>> from torchdyn_datasets import double_ornstein_uhlenbeck
@@ -185,7 +202,9 @@ class Series:
 
     def __post_init__(self) -> None:
         count = self.series.values.shape[2]
-        _check_rows(self, len(self.series), ("labels",))
+        check_real("times", self.series.times)
+        check_real("values", self.series.values)
+        check_rows(self, len(self.series), ("labels",))
         if self.channels and len(self.channels) != count:
             raise ShapeError(f"channels {self.channels}; wanted {count} names")
         if not self.channels:
@@ -200,7 +219,11 @@ class Series:
 
     def divide(self, share: float) -> tuple[Series, Series]:
         """The first `share` of the series as `train`, the rest as `test`."""
-        return _divided(self, len(self), share)
+        return divided(self, len(self), share)
+
+    def to(self, target: Target) -> Series:
+        """The same series on a device, or with times and values of a dtype; labels stay what they are."""
+        return moved(self, target)
 
     def plot(self) -> Figure:
         """The channels that were observed most in the first series, over time."""
@@ -240,10 +263,10 @@ class Images:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        _check_axes("images", self.images, 4)
+        check_axes("images", self.images, 4)
         if self.images.dtype is not torch.uint8:
             raise ShapeError(f"images are {self.images.dtype}; wanted uint8")
-        _check_rows(self, len(self.images), ("labels",))
+        check_rows(self, len(self.images), ("labels",))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -254,7 +277,17 @@ class Images:
 
     def divide(self, share: float) -> tuple[Images, Images]:
         """The first `share` of the pictures as `train`, the rest as `test`."""
-        return _divided(self, len(self), share)
+        return divided(self, len(self), share)
+
+    def to(self, device: torch.device | str) -> Images:
+        """The same pictures on a device. They stay bytes: `dataset()` makes floating-point numbers of them.
+
+        Raises:
+            OptionError: If a dtype is given.
+        """
+        if isinstance(device, torch.dtype):
+            raise OptionError(f"to({device}); wanted a device: pictures are bytes, and dataset() makes numbers of them")
+        return moved(self, device)
 
     def plot(self) -> Figure:
         """The first pictures, with their labels."""
@@ -299,8 +332,8 @@ class Graph:
     test: Tensor
 
     def __post_init__(self) -> None:
-        _check_axes("features", self.features, 2)
-        _check_rows(self, len(self.features), ("labels",))
+        check_axes("features", self.features, 2)
+        check_rows(self, len(self.features), ("labels",))
         edges = self.edge_index
         if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.long:
             raise ShapeError(f"edge_index {tuple(edges.shape)} {edges.dtype}; wanted (2, E) long")
@@ -317,43 +350,12 @@ class Graph:
         """How many classes there are."""
         return int(self.labels.max()) + 1
 
+    def to(self, target: Target) -> Graph:
+        """The same graph on a device, or with features of a dtype; numbers of nodes and classes stay what they are."""
+        return moved(self, target)
+
     def plot(self) -> Figure:
         """The edges between nodes that are sorted by class: blocks on the diagonal are edges within a class."""
         from torchdyn_datasets.plots import plot_graph
 
         return plot_graph(self)
-
-
-def _check_axes(name: str, tensor: Tensor, axes: int) -> None:
-    if tensor.dim() != axes:
-        raise ShapeError(f"{name} {tuple(tensor.shape)}; wanted {axes} axes")
-
-
-def _check_rows(record: Any, rows: int, names: tuple[str, ...]) -> None:
-    for name in names:
-        tensor = getattr(record, name)
-        if tensor is not None and (tensor.dim() < 1 or len(tensor) != rows):
-            raise ShapeError(f"{name} {tuple(tensor.shape)}; wanted {rows} rows")
-
-
-def _divided(record: R, rows: int, share: float) -> tuple[R, R]:
-    """A record cut in two between rows."""
-    if isinstance(share, bool) or not 0 < share < 1:
-        raise OptionError(f"share={share!r}; wanted a number between 0 and 1")
-    cut = round(rows * share)
-    if not 0 < cut < rows:
-        raise OptionError(f"share={share!r} of {rows} rows leaves a part empty; wanted at least a row in each")
-    return _rows(record, slice(None, cut), "train"), _rows(record, slice(cut, None), "test")
-
-
-def _rows(record: R, part: slice, split: str) -> R:
-    changed: dict[str, Any] = {"split": split}
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, IrregularSeries):
-            assert value.mask is not None and value.lengths is not None
-            parts = (value.times, value.values, value.mask, value.lengths)
-            changed[field.name] = IrregularSeries(*(x[part] for x in parts))
-        elif isinstance(value, Tensor) and field.name != "times":  # times are shared by all rows
-            changed[field.name] = value[part]
-    return dataclasses.replace(record, **changed)

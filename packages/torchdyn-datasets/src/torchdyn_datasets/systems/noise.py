@@ -34,12 +34,12 @@ class NoisyField(VectorField):
     and all of them come to it. So are rows that start between the grid's times, or end there and wait, and `Backsolve`,
     which asks at the other end of a step. A compiled solve cannot raise; there the slope is NaN at such times.
 
-    Attributes:
-        additive: Whether the diffusion does not depend on the state. A subclass says so; nobody is believed to be.
-
     Arguments:
         dt: Step of the grid.
         correlation: Of the noises of the two channels, where there are two.
+
+    Attributes:
+        additive: Whether the diffusion is the same in all states; it is not unless a subclass says so.
 
     Shapes:
         y: `(B, C)`; every row has a noise of its own.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from experiments import annuli, flip, galerkin, moving_weights, report
+from experiments import annuli, flip, galerkin, mnist, moving_weights, report
 from experiments.outcome import Outcome
 
 EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
@@ -17,6 +17,7 @@ EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
     "annuli": annuli.run,
     "galerkin": galerkin.run,
     "moving-weights": moving_weights.run,
+    "mnist": mnist.run,
 }
 
 

@@ -308,7 +308,7 @@ def test_a_bare_name_that_a_plugin_has_is_pointed_out(site):
 
 def test_a_bare_name_that_nobody_has_is_told_which_plugins_there_are(site):
     site.sound()
-    match = r"there is no dataset of core's; a plugin's come behind its name, 'sound\.moons', and there are plugins: sound"
+    match = r"there is no dataset of core's; a plugin's come behind its name, 'sound\.moons'; there are plugins: sound"
     with pytest.raises(UnknownComponentError, match=match):
         Registry().get("dataset", "moons")
     assert "sound_plugin" not in sys.modules

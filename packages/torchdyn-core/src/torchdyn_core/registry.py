@@ -234,9 +234,7 @@ def _refuse(kind: str, name: str, owner: Plugin, others: list[Plugin]) -> NoRetu
     hint = close_matches(name, known) if known else f"; there is no {kind} of core's"
     names = sorted(plugin.name for plugin in others if plugin is not owner)
     if names and "did you mean" not in hint:
-        hint += f"; a plugin's come behind its name, {f'{names[0]}.{name}'!r}, and there are plugins: " + ", ".join(
-            names
-        )
+        hint += f"; a plugin's come behind its name, {f'{names[0]}.{name}'!r}; there are plugins: " + ", ".join(names)
     raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 
 

@@ -244,8 +244,9 @@ def _begun(field: Any, times: Tensor, y0: Tree, resume: Final | None, layout: An
         return resume.field[1]
     begun = field
     if isinstance(field, VectorField):
-        ends = times[0], times[-1]  # on the graph: what a field makes of them has a gradient to the times
-        begun = field.begin(*(ends if layout.shared else map(layout.rows, ends)), y0)
+        # on autograd's graph: what a field makes of its times has a gradient to them
+        t0, t1 = (time if layout.shared else layout.rows(time) for time in (times[0], times[-1]))
+        begun = field.begin(t0, t1, y0)
         if not isinstance(begun, VectorField):
             raise IncompatibleError(
                 f"{type(field).__name__}.begin returned {type(begun).__name__}; wanted a field: self.replace(...)"

@@ -128,6 +128,18 @@ def tutorials(session: nox.Session) -> None:
             session.run("python", str(script), env={**ENVIRONMENT, **amount})
 
 
+def run_experiments(session: nox.Session, *arguments: str) -> None:
+    """Install what the experiments need, and run them."""
+    install(session, *editable("torchdyn-core"), *editable("torchdyn-augment", "torchdyn-datasets"))
+    session.run("python", "-m", "experiments", *arguments, env=ENVIRONMENT)
+
+
+@nox.session
+def rehearsal(session: nox.Session) -> None:
+    """Try whether every experiment runs, with next to no training; `experiments` runs them in earnest."""
+    run_experiments(session, "--fast")
+
+
 @nox.session(default=False)
 def compiled(session: nox.Session) -> None:
     """Try every compiled solve, those of the kit on core's components among them, in an hour; `tests` tries some."""
@@ -147,9 +159,8 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def experiments(session: nox.Session) -> None:
-    """Reproduce figures of papers and write experiments/README.md; `-- --fast` tries it without writing."""
-    install(session, *editable("torchdyn-core"), *editable("torchdyn-augment", "torchdyn-datasets"))
-    session.run("python", "-m", "experiments", *session.posargs, env=ENVIRONMENT)
+    """Reproduce figures of papers and write experiments/README.md; `-- --only NAME` runs one, and writes nothing."""
+    run_experiments(session, *session.posargs)
 
 
 @nox.session(default=False)

@@ -8,7 +8,8 @@ plain one has a single channel to move, the picture itself. The augmented one ge
 of second order gets velocities: its network says how the picture accelerates. What the room is worth shows in accuracy
 and in work, the number of times that the solver evaluates the field.
 
-A sixth of MNIST and two epochs; some two minutes on one core.
+A quarter of MNIST and two epochs: two to three minutes on one core. With all of it and more epochs the differences
+grow: the augmented models come to more than 98 % (``experiments/mnist.py``).
 """
 
 # %%
@@ -32,7 +33,7 @@ from torchdyn_datasets import mnist
 
 torch.set_num_threads(1)
 FAST = os.environ.get("TORCHDYN_TUTORIALS") == "fast"
-TRAINED, TESTED, EPOCHS, BATCH = (256, 256, 1, 32) if FAST else (10000, 5000, 2, 32)
+TRAINED, TESTED, EPOCHS, BATCH = (256, 256, 1, 32) if FAST else (14000, 5000, 2, 32)
 
 
 def pictures(split, count):
@@ -99,7 +100,7 @@ for name, model in models.items():
     model.to(memory_format=torch.channels_last)  # convolutions of few channels are faster so
     optimizer = torch.optim.Adam(model.parameters())
     batches = EPOCHS * (TRAINED // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=8e-3, total_steps=batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=batches)
     order = torch.cat([torch.randperm(TRAINED)[: TRAINED // BATCH * BATCH] for _ in range(EPOCHS)])
     for step, rows in enumerate(tqdm(order.split(BATCH), desc=name, unit="batch", file=sys.stdout)):
         loss = nn.functional.cross_entropy(model(train[rows]), labels[rows])

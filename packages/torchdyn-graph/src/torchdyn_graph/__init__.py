@@ -1,0 +1,34 @@
+"""Graph neural differential equations on plain tensors, DGL or PyG."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from torchdyn_graph.conv import GraphConv
+    from torchdyn_graph.field import GraphField
+    from torchdyn_graph.graph import Graph
+    from torchdyn_graph.layer import GraphLayer, GraphSequential
+
+_HOME = {
+    "Graph": "graph",
+    "GraphConv": "conv",
+    "GraphField": "field",
+    "GraphLayer": "layer",
+    "GraphSequential": "layer",
+}
+
+__all__ = ["Graph", "GraphConv", "GraphField", "GraphLayer", "GraphSequential"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,68 @@
+"""Graphs of other libraries: what they are here, and what a layer of theirs is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchdyn_core import IncompatibleError
+from torchdyn_graph.graph import Graph
+
+__all__ = ["called", "native"]
+
+
+def native(graph: Any, x: Tensor | None = None) -> Graph:
+    """A graph as one of ours; made anew unless it is.
+
+    Arguments:
+        graph: A `Graph`; `edge_index` alone; a `Data` of PyG's, with `edge_weight` if it has any; a `DGLGraph`.
+        x: What its nodes have, which tells how many there are where the graph does not.
+
+    Raises:
+        IncompatibleError: If it is none of these, or DGL or PyG cannot be imported though it is of theirs.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph.bridges import native
+        >>> native(torch.tensor([[0], [1]]), torch.ones(3, 2))
+        Graph(nodes=3, edges=1)
+    """
+    if isinstance(graph, Graph):
+        return graph
+    nodes = None if x is None else x.shape[0]
+    if isinstance(graph, Tensor):
+        return Graph(graph, nodes)
+    if _of(graph, "dgl"):
+        from torchdyn_graph import dgl_bridge
+
+        return dgl_bridge.native(graph)
+    edges = getattr(graph, "edge_index", None)
+    if isinstance(edges, Tensor):  # a Data of PyG's, or what looks like one
+        return Graph(edges, getattr(graph, "num_nodes", None) or nodes, getattr(graph, "edge_weight", None))
+    raise IncompatibleError(
+        f"graph is a {type(graph).__name__}; wanted a Graph, edge_index, a Data of PyG's or a DGLGraph"
+    )
+
+
+def called(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:
+    """A layer of whichever library on what nodes have: with the graph as that library's, or without one."""
+    if _of(layer, "dgl"):
+        from torchdyn_graph import dgl_bridge
+
+        return dgl_bridge.called(layer, graph, x)
+    if any(kind.__name__ == "MessagePassing" and _of_class(kind, "torch_geometric") for kind in type(layer).__mro__):
+        made = native(graph, x)
+        weight = () if made.edge_weight is None else (made.edge_weight,)
+        out: Tensor = layer(x, made.edge_index, *weight)
+        return out
+    out = layer(x)
+    return out
+
+
+def _of(thing: object, library: str) -> bool:
+    return any(_of_class(kind, library) for kind in type(thing).__mro__)
+
+
+def _of_class(kind: type, library: str) -> bool:
+    return kind.__module__.split(".")[0] == library

@@ -1,0 +1,232 @@
+"""Graphs: nodes, directed edges, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from torchdyn_core import ShapeError
+from torchdyn_graph.neighbours import Incidence, along_edges, from_neighbours
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """A directed graph along whose edges messages go, from source to target.
+
+    An edge without direction stands twice. What is sparse about a graph is made once, when it is first asked for.
+
+    Arguments:
+        edge_index: Source and target of every edge.
+        num_nodes: How many nodes there are. Default: as many as `edge_index` names.
+        edge_weight: A weight for each edge, to which gradients go. Default: every edge weighs 1.
+        batch: The graph that each node is of, where several are one: ids from 0, for `solve(per_sample=graph.batch)`.
+
+    Shapes:
+        edge_index: `(2, E)`, long.  edge_weight: `(E,)`, floating point.  batch: `(num_nodes,)`, long.
+
+    Raises:
+        ShapeError: If shapes or dtypes are others, or an edge has an end that is no node.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph import Graph
+        >>> graph = Graph(torch.tensor([[0, 1, 1], [1, 0, 2]]), num_nodes=4)
+        >>> graph
+        Graph(nodes=4, edges=3)
+        >>> graph.sum(torch.tensor([[1.0], [2.0], [3.0], [4.0]])).tolist()
+        [[2.0], [1.0], [2.0], [0.0]]
+    """
+
+    def __init__(
+        self,
+        edge_index: Tensor,
+        num_nodes: int | None = None,
+        edge_weight: Tensor | None = None,
+        *,
+        batch: Tensor | None = None,
+    ) -> None:
+        self.edge_index = _checked_edges(edge_index)
+        self.num_nodes = _checked_nodes(edge_index, num_nodes)
+        if edge_weight is not None and (
+            edge_weight.shape != edge_index.shape[1:] or not edge_weight.dtype.is_floating_point
+        ):
+            raise ShapeError(
+                f"edge_weight {tuple(edge_weight.shape)} {edge_weight.dtype}; wanted ({edge_index.shape[1]},) of "
+                "floating-point numbers, one for each edge"
+            )
+        if batch is not None and (batch.shape != (self.num_nodes,) or batch.dtype != torch.long):
+            raise ShapeError(f"batch {tuple(batch.shape)} {batch.dtype}; wanted ({self.num_nodes},) long")
+        self.edge_weight, self.batch = edge_weight, batch
+        self._order: Tensor | None = None
+        self._edges: Incidence | None = None
+        self._sorted: Tensor | None = None
+        self._symmetric: dict[bool, Graph] = {}
+
+    @property
+    def num_edges(self) -> int:
+        """How many edges there are, each direction counted."""
+        return self.edge_index.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.edge_index.device
+
+    @property
+    def order(self) -> Tensor:
+        """Places of the edges, sorted by target: `edge_index[:, order]`."""
+        if self._order is None:
+            self._order = self.edge_index[1].argsort(stable=True)
+        return self._order
+
+    @property
+    def edges(self) -> Incidence:
+        """Which edges come into each node and go out of it."""
+        if self._edges is None:
+            self._edges = Incidence.of(*self.edge_index[:, self.order], self.num_nodes)
+        return self._edges
+
+    def prepare(self) -> None:
+        """Make all that is made when it is first asked for."""
+        if not self.edge_index.is_meta:
+            _ = self.edges, self.weights(torch.get_default_dtype())
+
+    def weights(self, dtype: torch.dtype) -> Tensor:
+        """Weights of the edges, sorted by target."""
+        if self.edge_weight is None:
+            return torch.ones(self.num_edges, dtype=dtype, device=self.device)
+        if self.edge_weight.requires_grad:
+            return self.edge_weight[self.order].to(dtype)
+        if self._sorted is None:
+            self._sorted = self.edge_weight[self.order]
+        return self._sorted.to(dtype)
+
+    def sum(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """For each node the weighted sum over what its neighbours, the sources of its edges, have.
+
+        Arguments:
+            x: What nodes have.
+            weight: Of the edges, sorted by target. Default: the graph's own.
+
+        Shapes:
+            x: `(N, *)`.  weight: `(E,)`.  output: `(N, *)`.
+
+        Raises:
+            ShapeError: If `x` has not a row for each node.
+        """
+        flat = self.checked(x).flatten(1) if x.dim() > 1 else self.checked(x)[:, None]
+        made = from_neighbours(flat, self.weights(x.dtype) if weight is None else weight, self.edges)
+        return made.reshape(x.shape)
+
+    def dot(self, y: Tensor, x: Tensor) -> Tensor:
+        """For each edge, sorted by target, the product of `y` at its target and `x` at its source.
+
+        Shapes:
+            y, x: `(N, D)`.  output: `(E,)`.
+        """
+        return along_edges(self.checked(y), self.checked(x), self.edges)
+
+    def checked(self, x: Tensor) -> Tensor:
+        """A tensor with a row for each node, where the graph lies.
+
+        Raises:
+            ShapeError: If it is none, or lies elsewhere.
+        """
+        if not isinstance(x, Tensor) or x.dim() < 1 or x.shape[0] != self.num_nodes:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ShapeError(f"node features are {got} for a graph of {self.num_nodes} nodes; wanted a row for each")
+        if x.device != self.device:
+            raise ShapeError(f"node features are on {x.device}, the graph on {self.device}; wanted graph.to(x.device)")
+        return x
+
+    def with_loops(self) -> Graph:
+        """The graph with an edge from each node to itself, of weight 1; nodes that have one keep theirs."""
+        source, target = self.edge_index
+        bare = torch.ones(self.num_nodes, dtype=torch.bool, device=self.device)
+        bare[source[source == target]] = False
+        added = bare.nonzero()[:, 0]
+        edges = torch.cat((self.edge_index, added.expand(2, -1)), 1)
+        weight = self.edge_weight
+        weight = None if weight is None else torch.cat((weight, weight.new_ones(len(added))))
+        return Graph(edges, self.num_nodes, weight, batch=self.batch)
+
+    def normalised(self) -> Graph:
+        """The graph with weights `w / sqrt(d_source d_target)`, `d` the sum of weights that come into a node.
+
+        Nodes that nothing comes into pass nothing on either: they have no degree to divide by.
+        """
+        source, target = self.edge_index
+        weight = torch.ones(self.num_edges, device=self.device) if self.edge_weight is None else self.edge_weight
+        degree = weight.new_zeros(self.num_nodes).index_add(0, target, weight)
+        scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0.0)
+        return Graph(self.edge_index, self.num_nodes, weight * scale[source] * scale[target], batch=self.batch)
+
+    def symmetric(self, loops: bool) -> Graph:
+        """The graph normalised, with loops or without; made once, unless its weights are learned.
+
+        Arguments:
+            loops: Whether nodes get an edge to themselves first.
+        """
+        made = self._symmetric.get(loops)
+        if made is None:
+            made = (self.with_loops() if loops else self).normalised()
+            if self.edge_weight is None or not self.edge_weight.requires_grad:
+                self._symmetric[loops] = made
+        return made
+
+    def to(self, target: torch.device | torch.dtype | str) -> Graph:
+        """The graph on a device, or with weights of a dtype."""
+        if isinstance(target, torch.dtype):
+            return self._changed(lambda x: x.to(target) if x.is_floating_point() else x)
+        return self._changed(lambda x: x.to(target))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Graph:
+        parts = (self.edge_index, self.edge_weight, self.batch)
+        edges, weight, batch = (None if part is None else change(part) for part in parts)
+        assert edges is not None
+        return Graph(edges, self.num_nodes, weight, batch=batch)
+
+    @staticmethod
+    def batched(graphs: Sequence[Graph]) -> Graph:
+        """Several graphs as one, its parts not connected; `batch` tells which node is whose.
+
+        Raises:
+            ShapeError: If there are none, or some have weights and others have not.
+        """
+        if not graphs or len({graph.edge_weight is None for graph in graphs}) > 1:
+            raise ShapeError(f"got {len(graphs)} graphs; wanted at least one, and weights on all of them or on none")
+        sizes = torch.tensor([graph.num_nodes for graph in graphs], device=graphs[0].device)
+        firsts = (sizes.cumsum(0) - sizes).tolist()
+        edges = torch.cat([graph.edge_index + first for graph, first in zip(graphs, firsts, strict=True)], 1)
+        weights = [graph.edge_weight for graph in graphs if graph.edge_weight is not None]
+        ids = torch.arange(len(graphs), device=sizes.device).repeat_interleave(sizes)
+        return Graph(edges, int(sizes.sum()), torch.cat(weights) if weights else None, batch=ids)
+
+    def __repr__(self) -> str:
+        weighted = ", weighted" if self.edge_weight is not None else ""
+        parts = f", graphs={int(self.batch.max()) + 1}" if self.batch is not None and len(self.batch) else ""
+        return f"Graph(nodes={self.num_nodes}, edges={self.num_edges}{weighted}{parts})"
+
+
+def _checked_edges(edge_index: Tensor) -> Tensor:
+    if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.shape[0] != 2:
+        got = tuple(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index).__name__
+        raise ShapeError(f"edge_index is {got}; wanted (2, E): sources and targets")
+    if edge_index.dtype != torch.long:
+        raise ShapeError(f"edge_index is {edge_index.dtype}; wanted long")
+    return edge_index
+
+
+def _checked_nodes(edge_index: Tensor, num_nodes: int | None) -> int:
+    known = edge_index.numel() and not edge_index.is_meta  # on meta there are shapes and no numbers
+    low, high = (int(end) for end in edge_index.aminmax()) if known else (0, -1)
+    if num_nodes is None:
+        num_nodes = high + 1
+    if isinstance(num_nodes, bool) or not isinstance(num_nodes, int) or num_nodes < 0:
+        raise ShapeError(f"num_nodes={num_nodes!r}; wanted a whole number >= 0")
+    if low < 0 or high >= num_nodes:
+        raise ShapeError(f"edges have ends from {low} to {high}; there are {num_nodes} nodes")
+    return num_nodes

@@ -1,0 +1,88 @@
+"""Layers that see a graph, and chains of them with layers that do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchdyn_core import IncompatibleError
+from torchdyn_graph.bridges import called, native
+from torchdyn_graph.graph import Graph
+
+__all__ = ["GraphLayer", "GraphSequential"]
+
+
+class GraphLayer(nn.Module):
+    """A layer of a graph and of what its nodes have: called as `layer(graph, x)`, as DGL's layers are.
+
+    The graph may be a `Graph`, `edge_index` alone, a `Data` of PyG's or a `DGLGraph`. Subclasses define `propagate`,
+    which gets it as a `Graph`, and `prepare`, where they keep something of graphs.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph import Graph
+        >>> from torchdyn_graph.layer import GraphLayer
+        >>> class Mean(GraphLayer):
+        ...     def propagate(self, graph, x):
+        ...         return graph.sum(x) / graph.sum(torch.ones_like(x)).clamp(min=1)
+        >>> Mean()(torch.tensor([[0, 1], [2, 2]]), torch.tensor([[2.0], [4.0], [9.0]])).tolist()
+        [[0.0], [0.0], [3.0]]
+    """
+
+    def forward(self, graph: Any, x: Tensor) -> Tensor:
+        """What nodes have behind the layer."""
+        made = native(graph, x)
+        made.checked(x)
+        return self.propagate(made, x)
+
+    def propagate(self, graph: Graph, x: Tensor) -> Tensor:
+        """What nodes have behind the layer, on a graph of ours."""
+        raise NotImplementedError(f"{type(self).__name__} defines no propagate(graph, x)")
+
+    def prepare(self, graph: Graph) -> None:
+        """Have the graph make, once, what this layer asks it for: a compiled solve changes nothing."""
+        graph.prepare()
+
+
+class GraphSequential(nn.Module):
+    """Layers one behind the other; those that see a graph are given it.
+
+    Which those are: `GraphLayer` and `GraphSequential`; layers of DGL's, which get the graph as DGL's; layers of PyG's,
+    which get `x, edge_index` and, if the graph has weights, these.
+
+    Arguments:
+        layers: The layers.
+
+    Raises:
+        IncompatibleError: If one is no module.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph import Graph, GraphConv, GraphSequential
+        >>> net = GraphSequential(GraphConv(2, 8), torch.nn.Tanh(), GraphConv(8, 2))
+        >>> net(Graph(torch.tensor([[0, 1], [1, 0]])), torch.ones(2, 2)).shape
+        torch.Size([2, 2])
+    """
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        for place, layer in enumerate(layers):
+            if not isinstance(layer, nn.Module):
+                raise IncompatibleError(f"layer {place} is {layer!r}; wanted a torch.nn.Module")
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, graph: Any, x: Tensor) -> Tensor:
+        """What nodes have behind the last layer."""
+        for layer in self.layers:
+            if isinstance(layer, (GraphLayer, GraphSequential)):
+                x = layer(graph, x)
+            else:
+                x = called(layer, graph, x)
+        return x
+
+    def prepare(self, graph: Graph) -> None:
+        """Have the graph make what the layers ask it for."""
+        for layer in self.layers:
+            if isinstance(layer, (GraphLayer, GraphSequential)):
+                layer.prepare(graph)

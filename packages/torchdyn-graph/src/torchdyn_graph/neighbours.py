@@ -1,0 +1,185 @@
+"""Sums over neighbours, and products along edges: the two operations that everything here is made of.
+
+Each is one of torch's fastest kernels for it (a bag of embeddings; a sampled product of matrices), each is the other's
+derivative, and both are registered with torch as operations of their own: they are differentiated as often as one likes,
+and compilers take them as they are. On other devices than the CPU they are written with gathers and scatters.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Incidence", "along_edges", "from_neighbours"]
+
+
+@dataclass(frozen=True, eq=False)
+class Incidence:
+    """Which edges come into each node, and which go out.
+
+    Attributes:
+        source: Sources of edges that are sorted by target.
+        into: Where each node's incoming edges begin among these; one number more than there are nodes.
+        turn: Places, in this order, of edges that are sorted by source.
+        target: Targets of edges that are sorted by source.
+        out: Where each node's outgoing edges begin among these.
+        back: Places, in the second order, of edges in the first one.
+    """
+
+    source: Tensor
+    into: Tensor
+    turn: Tensor
+    target: Tensor
+    out: Tensor
+    back: Tensor
+
+    @staticmethod
+    def of(source: Tensor, target: Tensor, nodes: int) -> Incidence:
+        """That of edges which are sorted by target."""
+        turn = source.argsort(stable=True)
+        back = torch.empty_like(turn)
+        back[turn] = torch.arange(len(turn), device=turn.device)
+        return Incidence(source, _bounds(target, nodes), turn, target[turn], _bounds(source, nodes), back)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """All of it, as the operations take it."""
+        return self.source, self.into, self.turn, self.target, self.out, self.back
+
+
+def from_neighbours(x: Tensor, weight: Tensor, edges: Incidence) -> Tensor:
+    """For each node the weighted sum of what its neighbours have: `out[i] = sum over edges (j, i) of weight x[j]`.
+
+    Arguments:
+        x: What nodes have.
+        weight: Of edges that are sorted by target.
+        edges: Which these are.
+
+    Shapes:
+        x: `(N, D)`.  weight: `(E,)`, of the same dtype.  output: `(N, D)`.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph.neighbours import Incidence, from_neighbours
+        >>> edges = Incidence.of(torch.tensor([1, 2]), torch.tensor([0, 0]), 3)
+        >>> from_neighbours(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1.0, 10.0]), edges).tolist()
+        [[32.0], [0.0], [0.0]]
+    """
+    made: Tensor = torch.ops.torchdyn_graph.from_neighbours(x, weight, *edges.parts())
+    return made
+
+
+def along_edges(y: Tensor, x: Tensor, edges: Incidence) -> Tensor:
+    """For each edge the product of what its ends have: `out[(j, i)] = y[i] . x[j]`.
+
+    Arguments:
+        y: What nodes have as targets.
+        x: What nodes have as sources.
+        edges: Which edges, sorted by target.
+
+    Shapes:
+        y, x: `(N, D)`, of one dtype.  output: `(E,)`.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph.neighbours import Incidence, along_edges
+        >>> edges = Incidence.of(torch.tensor([1, 2]), torch.tensor([0, 0]), 3)
+        >>> x = torch.tensor([[1.0], [2.0], [3.0]])
+        >>> along_edges(10 * x, x, edges).tolist()
+        [20.0, 30.0]
+    """
+    made: Tensor = torch.ops.torchdyn_graph.along_edges(y, x, *edges.parts())
+    return made
+
+
+def _bounds(ends: Tensor, nodes: int) -> Tensor:
+    bounds = torch.zeros(nodes + 1, dtype=torch.long, device=ends.device)
+    torch.cumsum(torch.bincount(ends, minlength=nodes), 0, out=bounds[1:])
+    return bounds
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch says once a process that its sparse rows are young
+    _ = torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
+
+_EDGES = "Tensor source, Tensor into, Tensor turn, Tensor target, Tensor out, Tensor back"
+_LIBRARY = torch.library.Library("torchdyn_graph", "DEF")
+_LIBRARY.define(f"from_neighbours(Tensor x, Tensor weight, {_EDGES}) -> Tensor")
+_LIBRARY.define(f"along_edges(Tensor y, Tensor x, {_EDGES}) -> Tensor")
+
+
+def _targets(source: Tensor, into: Tensor) -> Tensor:
+    nodes = torch.arange(len(into) - 1, device=into.device)
+    return nodes.repeat_interleave(into.diff(), output_size=len(source))
+
+
+def _gathered(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+    out = x.new_zeros((len(into) - 1, x.shape[1]))
+    return out.index_add_(0, _targets(source, into), x[source] * weight[:, None])
+
+
+def _bagged(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+    if not len(source) or x.is_complex():
+        return _gathered(x, weight, source, into)
+    return torch.ops.aten._embedding_bag(x.contiguous(), source, into, False, 0, False, weight, True, -1)[0]
+
+
+def _products(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+    return (y[_targets(source, into)] * x[source]).sum(-1)
+
+
+def _sampled(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+    if not (
+        len(source) and x.shape[1] and x.dtype in (torch.float32, torch.float64) and torch.backends.mkl.is_available()
+    ):
+        return _products(y, x, source, into)
+    ones = y.new_ones(len(source))
+    pattern = torch.sparse_csr_tensor(into, source, ones, (len(y), len(x)), check_invariants=False)
+    return torch.sparse.sampled_addmm(pattern, y, x.mT, beta=0.0).values()
+
+
+_LIBRARY.impl("from_neighbours", _gathered, "CompositeExplicitAutograd")
+_LIBRARY.impl("from_neighbours", _bagged, "CPU")
+_LIBRARY.impl("along_edges", _products, "CompositeExplicitAutograd")
+_LIBRARY.impl("along_edges", _sampled, "CPU")
+
+
+@torch.library.register_fake("torchdyn_graph::from_neighbours", lib=_LIBRARY)
+def _from_neighbours_shape(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+    return x.new_empty((into.shape[0] - 1, x.shape[1]))
+
+
+@torch.library.register_fake("torchdyn_graph::along_edges", lib=_LIBRARY)
+def _along_edges_shape(y: Tensor, x: Tensor, source: Tensor, *rest: Tensor) -> Tensor:
+    return y.new_empty(source.shape)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _from_neighbours_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, source, into, turn, target, out, back = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    ops, edges = torch.ops.torchdyn_graph, (source, into, turn, target, out, back)
+    for_x = ops.from_neighbours(grad, weight[turn].conj(), target, out, back, source, into, turn) if wanted[0] else None
+    for_weight = ops.along_edges(grad, x.conj(), *edges) if wanted[1] else None
+    return for_x, for_weight, *(None,) * 6
+
+
+def _along_edges_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    y, x, source, into, turn, target, out, back = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    sums = torch.ops.torchdyn_graph.from_neighbours
+    for_y = sums(x.conj(), grad, source, into, turn, target, out, back) if wanted[0] else None
+    for_x = sums(y.conj(), grad[turn], target, out, back, source, into, turn) if wanted[1] else None
+    return for_y, for_x, *(None,) * 6
+
+
+torch.library.register_autograd(
+    "torchdyn_graph::from_neighbours", _from_neighbours_back, setup_context=_keep, lib=_LIBRARY
+)
+torch.library.register_autograd("torchdyn_graph::along_edges", _along_edges_back, setup_context=_keep, lib=_LIBRARY)

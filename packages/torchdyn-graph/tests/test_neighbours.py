@@ -1,0 +1,70 @@
+"""Sums over neighbours and products along edges: values, derivatives of every order, dtypes."""
+
+import pytest
+import torch
+
+from torchdyn_graph import Graph
+from torchdyn_graph.neighbours import along_edges, from_neighbours
+
+DTYPE = torch.float64
+
+
+def made(nodes=7, edges=20, **options):
+    generator = torch.Generator().manual_seed(0)
+    graph = Graph(torch.randint(nodes, (2, edges), generator=generator), nodes + 1, **options)  # the last one is alone
+    x, y = (torch.randn(nodes + 1, 3, generator=generator, dtype=DTYPE) for _ in range(2))
+    weight = torch.randn(edges, generator=generator, dtype=DTYPE)
+    return graph, x, y, weight
+
+
+def dense(graph, weight):
+    source, target = graph.edge_index[:, graph.order]
+    return torch.zeros(graph.num_nodes, graph.num_nodes, dtype=weight.dtype).index_put(
+        (target, source), weight, accumulate=True
+    )
+
+
+def test_they_are_products_with_the_matrix():
+    graph, x, y, weight = made()
+    torch.testing.assert_close(from_neighbours(x, weight, graph.edges), dense(graph, weight) @ x)
+    source, target = graph.edge_index[:, graph.order]
+    torch.testing.assert_close(along_edges(y, x, graph.edges), (y[target] * x[source]).sum(-1))
+
+
+def test_derivatives_of_both_and_of_their_derivatives():
+    graph, *inputs = made()
+    x, y, weight = (value.requires_grad_() for value in inputs)
+    for function, values in (
+        (lambda x, w: from_neighbours(x, w, graph.edges), (x, weight)),
+        (lambda y, x: along_edges(y, x, graph.edges), (y, x)),
+    ):
+        assert torch.autograd.gradcheck(function, values)
+        assert torch.autograd.gradgradcheck(function, values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.complex64])
+def test_other_dtypes(dtype):
+    graph, x, y, weight = made()
+    x, y, weight = (value.to(dtype) for value in (x, y, weight))
+    wide = torch.complex128 if dtype.is_complex else DTYPE
+    loose = {"rtol": 3e-2, "atol": 3e-2} if dtype in (torch.bfloat16, torch.float16) else {}
+    got = from_neighbours(x, weight, graph.edges)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, (dense(graph, weight.to(wide)) @ x.to(wide)).to(dtype), **loose)
+    assert along_edges(y, x, graph.edges).dtype == dtype
+
+
+def test_torch_knows_them_as_operations():
+    graph, x, y, weight = made()
+    for name, inputs in (("from_neighbours", (x, weight)), ("along_edges", (y, x))):
+        arguments = (*(value.clone().requires_grad_() for value in inputs), *graph.edges.parts())
+        torch.library.opcheck(getattr(torch.ops.torchdyn_graph, name).default, arguments)
+
+
+def test_no_edges_and_no_nodes():
+    graph = Graph(torch.zeros(2, 0, dtype=torch.long), 3)
+    x = torch.randn(3, 2, requires_grad=True)
+    out = graph.sum(x)
+    assert not out.any() and not torch.autograd.grad(out.sum(), x)[0].any()
+    assert graph.dot(x, x).shape == (0,)
+    assert Graph(torch.zeros(2, 0, dtype=torch.long), 0).sum(torch.zeros(0, 2)).shape == (0, 2)

@@ -82,5 +82,5 @@ def test_features_of_other_nodes_are_refused():
         graph.sum(torch.ones(3, 2))
     with pytest.raises(ShapeError, match=r"on meta, the graph on cpu; wanted graph.to\(x.device\)"):
         graph.sum(torch.ones(4, 2, device="meta"))
-    with pytest.raises(ShapeError, match="batch .* wanted"):
+    with pytest.raises(ShapeError, match=r"batch .* wanted"):
         Graph(EDGES, 4, batch=torch.zeros(3, dtype=torch.long))

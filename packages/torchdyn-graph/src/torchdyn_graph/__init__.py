@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from torchdyn_graph.attention import GraphAttention
     from torchdyn_graph.conv import GraphConv
+    from torchdyn_graph.diffusion import GraphDiffusion
     from torchdyn_graph.field import GraphField
     from torchdyn_graph.graph import Graph
     from torchdyn_graph.layer import GraphLayer, GraphSequential
 
 _HOME = {
     "Graph": "graph",
+    "GraphAttention": "attention",
     "GraphConv": "conv",
+    "GraphDiffusion": "diffusion",
     "GraphField": "field",
     "GraphLayer": "layer",
     "GraphSequential": "layer",
 }
 
-__all__ = ["Graph", "GraphConv", "GraphField", "GraphLayer", "GraphSequential"]
+__all__ = ["Graph", "GraphAttention", "GraphConv", "GraphDiffusion", "GraphField", "GraphLayer", "GraphSequential"]
 
 
 def __getattr__(name: str) -> Any:

@@ -63,7 +63,9 @@ class Graph:
         self._order: Tensor | None = None
         self._edges: Incidence | None = None
         self._sorted: Tensor | None = None
+        self._ends: Tensor | None = None
         self._symmetric: dict[bool, Graph] = {}
+        self._copies: dict[tuple[int, bool], Graph] = {}
 
     @property
     def num_edges(self) -> int:
@@ -83,16 +85,28 @@ class Graph:
         return self._order
 
     @property
+    def ends(self) -> Tensor:
+        """Source and target of every edge, sorted by target."""
+        if self._ends is None:
+            self._ends = self.edge_index[:, self.order]
+        return self._ends
+
+    @property
     def edges(self) -> Incidence:
         """Which edges come into each node and go out of it."""
         if self._edges is None:
-            self._edges = Incidence.of(*self.edge_index[:, self.order], self.num_nodes)
+            self._edges = Incidence.of(*self.ends, self.num_nodes)
         return self._edges
 
     def prepare(self) -> None:
         """Make all that is made when it is first asked for."""
         if not self.edge_index.is_meta:
             _ = self.edges, self.weights(torch.get_default_dtype())
+
+    @property
+    def sees(self) -> Tensor:
+        """Whether an edge comes into each node."""
+        return self.edges.into.diff() > 0
 
     def weights(self, dtype: torch.dtype) -> Tensor:
         """Weights of the edges, sorted by target."""
@@ -129,6 +143,20 @@ class Graph:
         """
         return along_edges(self.checked(y), self.checked(x), self.edges)
 
+    def softmax(self, scores: Tensor) -> Tensor:
+        """Positive weights of the edges that sum to 1 over those that come into a node: exponentials of scores.
+
+        Shapes:
+            scores, output: `(E,)`, edges sorted by target.
+        """
+        target = self.ends[1]
+        # the largest of a node's own: of a larger one all exponentials could vanish
+        largest = scores.detach().new_full((self.num_nodes,), -torch.inf)
+        largest = largest.scatter_reduce(0, target, scores.detach(), "amax")
+        powers = (scores - largest[target]).exp()
+        total = from_neighbours(powers.new_ones(self.num_nodes, 1), powers, self.edges)[:, 0]
+        return powers / total[target]
+
     def checked(self, x: Tensor) -> Tensor:
         """A tensor with a row for each node, where the graph lies.
 
@@ -163,6 +191,32 @@ class Graph:
         degree = weight.new_zeros(self.num_nodes).index_add(0, target, weight)
         scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0.0)
         return Graph(self.edge_index, self.num_nodes, weight * scale[source] * scale[target], batch=self.batch)
+
+    def copies(self, heads: int, loops: bool) -> Graph:
+        """As many copies of the graph as there are heads, as one graph without weights; made once.
+
+        Node `i` of head `h` is node `i heads + h`.
+
+        Arguments:
+            heads: How many copies.
+            loops: Whether nodes get an edge to themselves first.
+        """
+        made = self._copies.get((heads, loops))
+        if made is None:
+            source, target = (self.with_loops() if loops else self).ends[:, :, None] * heads + torch.arange(
+                heads, device=self.device
+            )
+            made = Graph(torch.stack((source.flatten(), target.flatten())), self.num_nodes * heads)
+            self._copies[heads, loops] = made
+        return made
+
+    def of_heads(self, values: Tensor, heads: int) -> Tensor:
+        """What the edges of copies have, sorted by target, as what each edge of the graph has for each head.
+
+        Shapes:
+            values: `(E heads,)`.  output: `(E, heads)`, edges sorted by target.
+        """
+        return torch.empty_like(values).index_put((self.order,), values).unflatten(0, (-1, heads))
 
     def symmetric(self, loops: bool) -> Graph:
         """The graph normalised, with loops or without; made once, unless its weights are learned.

@@ -75,10 +75,7 @@ class GraphSequential(nn.Module):
     def forward(self, graph: Any, x: Tensor) -> Tensor:
         """What nodes have behind the last layer."""
         for layer in self.layers:
-            if isinstance(layer, (GraphLayer, GraphSequential)):
-                x = layer(graph, x)
-            else:
-                x = called(layer, graph, x)
+            x = layer(graph, x) if isinstance(layer, (GraphLayer, GraphSequential)) else called(layer, graph, x)
         return x
 
     def prepare(self, graph: Graph) -> None:

@@ -1,8 +1,8 @@
 """Sums over neighbours, and products along edges: the two operations that everything here is made of.
 
 Each is one of torch's fastest kernels for it (a bag of embeddings; a sampled product of matrices), each is the other's
-derivative, and both are registered with torch as operations of their own: they are differentiated as often as one likes,
-and compilers take them as they are. On other devices than the CPU they are written with gathers and scatters.
+derivative, and both are registered with torch as operations of their own: they are differentiated as often as one
+likes, and compilers take them as they are. On other devices than the CPU they are written with gathers and scatters.
 """
 
 from __future__ import annotations

@@ -73,6 +73,14 @@ def core_alone(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("library", [nox.param(name, id=name) for name in ("dgl", "pyg")])
+def graph_with(session: nox.Session, library: str) -> None:
+    """Test torchdyn-graph beside DGL, or beside PyG; `tests` does it beside neither."""
+    install(session, *editable("torchdyn-core", "torchdyn-graph", extras=f"[test,{library}]"))
+    session.run("pytest", "packages/torchdyn-graph/tests", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
 def together(session: nox.Session) -> None:
     """Test all packages and a stranger's plugin in one environment, where a broken plugin raises."""
     install_everything(session)

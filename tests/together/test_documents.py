@@ -14,7 +14,14 @@ def blocks(document, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/plugins.md"])
+DOCUMENTS = [
+    "README.md",
+    "docs/plugins.md",
+    *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("packages/*/README.md")),
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_python_blocks_run_one_after_the_other(document):
     found = blocks(document, "python")
     assert found

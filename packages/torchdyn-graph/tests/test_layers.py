@@ -98,13 +98,3 @@ def test_what_they_refuse():
         GraphDiffusion(2, 3, 2)
     with pytest.raises(OptionError, match="features=0"):
         GraphDiffusion(0)
-
-
-class TestDGL:
-    """Our layers on its graphs, its layers in our chains."""
-
-    @pytest.fixture
-    def dgl(self):
-        from torchdyn_graph import dgl_bridge
-
-        return dgl_bridge.dgl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -11,25 +12,36 @@ from torch import Tensor, nn
 from torchdyn_core import MissingExtraError, ShapeError
 from torchdyn_graph.graph import Graph
 
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own sources, for which its users can do nothing
-        import dgl  # type: ignore[import-untyped, import-not-found]
-except Exception as error:  # where it is broken, it fails with FileNotFoundError, OSError and what not
-    raise MissingExtraError(
-        f"a graph or a layer of DGL's was given, and DGL cannot be imported ({type(error).__name__}: {error}); install "
-        'it with: pip install "torchdyn-graph[dgl]"'
-    ) from error
+__all__ = ["called", "library", "native", "theirs"]
 
-__all__ = ["called", "native", "theirs"]
+
+@functools.cache
+def library() -> Any:
+    """DGL.
+
+    Raises:
+        MissingExtraError: If it cannot be imported.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own sources, for which its users can do nothing
+            import dgl  # type: ignore[import-not-found, unused-ignore] # an extra
+    except Exception as error:  # where it is broken, it fails with FileNotFoundError, OSError and what not
+        raise MissingExtraError(
+            f"a graph or a layer of DGL's was given, and DGL cannot be imported ({type(error).__name__}: {error}); "
+            'install it with: pip install "torchdyn-graph[dgl]"'
+        ) from error
+    return dgl
 
 
 def native(graph: Any) -> Graph:
     """A homogeneous graph of DGL's as one of ours; its edge data `weight` or `w` are the weights.
 
     Raises:
+        MissingExtraError: If DGL cannot be imported.
         ShapeError: If it has several types of nodes or edges.
     """
+    library()
     if not graph.is_homogeneous:
         raise ShapeError(
             f"the DGLGraph has node types {graph.ntypes} and edge types {graph.etypes}; wanted one of each here, or "
@@ -46,6 +58,7 @@ def native(graph: Any) -> Graph:
 
 def theirs(graph: Any, x: Tensor) -> Any:
     """Any graph as one of DGL's."""
+    dgl = library()
     if isinstance(graph, dgl.DGLGraph):
         return graph
     from torchdyn_graph import bridges

@@ -77,7 +77,7 @@ class GraphField(VectorField):
         return made
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # of torch's
         if isinstance(self.graph, Graph):
             self.graph = self._prepared(self.graph._changed(fn))
         elif hasattr(self.graph, "to"):

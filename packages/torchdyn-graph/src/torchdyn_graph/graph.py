@@ -95,7 +95,7 @@ class Graph:
     def edges(self) -> Incidence:
         """Which edges come into each node and go out of it."""
         if self._edges is None:
-            self._edges = Incidence.of(*self.ends, self.num_nodes)
+            self._edges = Incidence.of(self.ends[0], self.ends[1], self.num_nodes)
         return self._edges
 
     def prepare(self) -> None:
@@ -153,7 +153,7 @@ class Graph:
         # the largest of a node's own: of a larger one all exponentials could vanish
         largest = scores.detach().new_full((self.num_nodes,), -torch.inf)
         largest = largest.scatter_reduce(0, target, scores.detach(), "amax")
-        powers = (scores - largest[target]).exp()
+        powers: Tensor = (scores - largest[target]).exp()
         total = from_neighbours(powers.new_ones(self.num_nodes, 1), powers, self.edges)[:, 0]
         return powers / total[target]
 
@@ -216,7 +216,8 @@ class Graph:
         Shapes:
             values: `(E heads,)`.  output: `(E, heads)`, edges sorted by target.
         """
-        return torch.empty_like(values).index_put((self.order,), values).unflatten(0, (-1, heads))
+        made: Tensor = torch.empty_like(values).index_put((self.order,), values).unflatten(0, (-1, heads))
+        return made
 
     def symmetric(self, loops: bool) -> Graph:
         """The graph normalised, with loops or without; made once, unless its weights are learned.

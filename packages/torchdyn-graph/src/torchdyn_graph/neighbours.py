@@ -124,7 +124,8 @@ def _gathered(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Te
 def _bagged(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
     if not len(source) or x.is_complex():
         return _gathered(x, weight, source, into)
-    return torch.ops.aten._embedding_bag(x.contiguous(), source, into, False, 0, False, weight, True, -1)[0]
+    made: Tensor = torch.ops.aten._embedding_bag(x.contiguous(), source, into, False, 0, False, weight, True, -1)[0]
+    return made
 
 
 def _products(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
@@ -138,7 +139,8 @@ def _sampled(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor) 
         return _products(y, x, source, into)
     ones = y.new_ones(len(source))
     pattern = torch.sparse_csr_tensor(into, source, ones, (len(y), len(x)), check_invariants=False)
-    return torch.sparse.sampled_addmm(pattern, y, x.mT, beta=0.0).values()
+    made: Tensor = torch.sparse.sampled_addmm(pattern, y, x.mT, beta=0.0).values()
+    return made
 
 
 _LIBRARY.impl("from_neighbours", _gathered, "CompositeExplicitAutograd")
@@ -147,14 +149,16 @@ _LIBRARY.impl("along_edges", _products, "CompositeExplicitAutograd")
 _LIBRARY.impl("along_edges", _sampled, "CPU")
 
 
-@torch.library.register_fake("torchdyn_graph::from_neighbours", lib=_LIBRARY)
 def _from_neighbours_shape(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
     return x.new_empty((into.shape[0] - 1, x.shape[1]))
 
 
-@torch.library.register_fake("torchdyn_graph::along_edges", lib=_LIBRARY)
 def _along_edges_shape(y: Tensor, x: Tensor, source: Tensor, *rest: Tensor) -> Tensor:
     return y.new_empty(source.shape)
+
+
+torch.library.register_fake("torchdyn_graph::from_neighbours", _from_neighbours_shape, lib=_LIBRARY)
+torch.library.register_fake("torchdyn_graph::along_edges", _along_edges_shape, lib=_LIBRARY)
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:

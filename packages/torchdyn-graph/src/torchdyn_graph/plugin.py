@@ -1,0 +1,20 @@
+"""What this package brings to the registry."""
+
+from __future__ import annotations
+
+from torchdyn_core.plugin import Component, hookimpl
+
+__all__ = ["torchdyn_components"]
+
+_HERE = "torchdyn_graph"
+
+
+@hookimpl
+def torchdyn_components() -> tuple[Component, ...]:
+    """A field over the nodes of a graph, and layers for it."""
+    return (
+        Component("field", "on_nodes", f"{_HERE}:GraphField", "A network on a graph", "arXiv:1911.07532"),
+        Component("layer", "conv", f"{_HERE}:GraphConv", "Graph convolution", "arXiv:1609.02907"),
+        Component("layer", "attention", f"{_HERE}:GraphAttention", "Attention to neighbours", "arXiv:1710.10903"),
+        Component("layer", "diffusion", f"{_HERE}:GraphDiffusion", "Graph neural diffusion", "arXiv:2106.10934"),
+    )

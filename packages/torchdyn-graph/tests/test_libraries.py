@@ -1,0 +1,125 @@
+"""Graphs and layers of DGL and of PyG, and neither of them."""
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from torchdyn_core import NeuralODE, ShapeError
+from torchdyn_graph import Graph, GraphAttention, GraphConv, GraphDiffusion, GraphField, GraphSequential
+
+EDGES = torch.tensor([[0, 1, 1, 2, 3, 3], [1, 0, 2, 1, 3, 0]])
+NODES = 5
+WEIGHT = torch.linspace(0.5, 1.5, 6)
+
+
+def missing(name):
+    return pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
+
+
+def model():
+    torch.manual_seed(0)
+    return GraphSequential(GraphConv(3, 4), nn.Tanh(), GraphAttention(4, 2, 2), GraphDiffusion(4, 4), GraphConv(4, 3))
+
+
+def features():
+    return torch.randn(NODES, 3, generator=torch.Generator().manual_seed(0))
+
+
+@missing("dgl")
+class TestDGL:
+    @pytest.fixture
+    def dgl(self):
+        from torchdyn_graph import dgl_bridge
+
+        return dgl_bridge.library()
+
+    def graph(self, dgl, weighted=False):
+        graph = dgl.graph((EDGES[0], EDGES[1]), num_nodes=NODES)
+        if weighted:
+            graph.edata["w"] = WEIGHT
+        return graph
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_our_layers_take_its_graphs(self, dgl, weighted):
+        net, x = model(), features()
+        ours = Graph(EDGES, NODES, WEIGHT if weighted else None)
+        want = NeuralODE(GraphField(net, ours))(x)
+        torch.testing.assert_close(NeuralODE(GraphField(net, self.graph(dgl, weighted)))(x), want)
+        torch.testing.assert_close(net(self.graph(dgl, weighted), x), net(ours, x))
+
+    def test_its_layers_are_fields(self, dgl):
+        theirs, ours = dgl.nn.GraphConv(3, 3), GraphConv(3, 3)
+        with torch.no_grad():
+            ours.linear.weight.copy_(theirs.weight.T)
+        graph, x = dgl.add_self_loop(dgl.graph((EDGES[0, :4], EDGES[1, :4]), num_nodes=NODES)), features()
+        want = NeuralODE(GraphField(GraphSequential(ours, nn.Tanh()), Graph(EDGES[:, :4], NODES)))(x)
+        for field in (GraphField(GraphSequential(theirs, nn.Tanh()), graph),):
+            torch.testing.assert_close(NeuralODE(field)(x), want)
+
+    def test_batches_and_types(self, dgl):
+        from torchdyn_graph.bridges import native
+
+        made = native(dgl.batch([self.graph(dgl), self.graph(dgl)]))
+        assert made.batch.tolist() == [0] * NODES + [1] * NODES
+        several = dgl.heterograph({("a", "to", "b"): ([0], [1]), ("b", "back", "a"): ([0], [1])})
+        with pytest.raises(ShapeError, match=r"node types \['a', 'b'\]"):
+            native(several)
+
+
+@missing("torch_geometric")
+class TestPyG:
+    @pytest.fixture
+    def pyg(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own sources
+            import torch_geometric.data
+            import torch_geometric.nn
+        return torch_geometric
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_our_layers_take_its_data(self, pyg, weighted):
+        net, x = model(), features()
+        data = pyg.data.Data(x=x, edge_index=EDGES, edge_weight=WEIGHT if weighted else None)
+        ours = Graph(EDGES, NODES, WEIGHT if weighted else None)
+        torch.testing.assert_close(net(data, x), net(ours, x))
+
+    def test_its_layers_are_fields(self, pyg):
+        theirs, ours = pyg.nn.GCNConv(3, 3), GraphConv(3, 3)
+        with torch.no_grad():
+            ours.linear.weight.copy_(theirs.lin.weight)
+        x = features()
+        for graph in (Graph(EDGES, NODES), Graph(EDGES, NODES, WEIGHT)):
+            want = NeuralODE(GraphField(GraphSequential(ours, nn.Tanh()), graph))(x)
+            got = NeuralODE(GraphField(GraphSequential(theirs, nn.Tanh()), graph))(x)
+            torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("failure", ["ImportError('no dgl')", "FileNotFoundError('libgraphbolt.so')"])
+def test_where_dgl_is_missing_or_broken_only_its_graphs_are_refused(tmp_path, failure):
+    (tmp_path / "dgl").mkdir()
+    (tmp_path / "dgl" / "__init__.py").write_text(f"raise {failure}")
+    code = """
+        import torch
+        from torchdyn_core import MissingExtraError, solve
+        from torchdyn_graph import Graph, GraphConv, GraphField
+
+        edges = torch.tensor([[0, 1], [1, 0]])
+        solve(GraphField(GraphConv(2, 2), Graph(edges)), torch.ones(2, 2), [0.0, 1.0])
+        DGLGraph = type("DGLGraph", (), {"__module__": "dgl.heterograph"})
+        try:
+            GraphConv(2, 2)(DGLGraph(), torch.ones(2, 2))
+        except MissingExtraError as error:
+            print(error)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{textwrap.dedent(code)}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "DGL cannot be imported" in run.stdout and failure.split("'")[1] in run.stdout
+    assert 'pip install "torchdyn-graph[dgl]"' in run.stdout

@@ -1,6 +1,7 @@
 """Networks on graphs as vector fields."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from torchdyn_core import Fixed, IncompatibleError, NeuralODE, ShapeError, solve
 from torchdyn_core.testing import FieldSuite
-from torchdyn_graph import Graph, GraphConv, GraphField, GraphSequential
+from torchdyn_graph import Graph, GraphAttention, GraphConv, GraphDiffusion, GraphField, GraphSequential
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
 
@@ -75,11 +76,15 @@ def test_what_does_not_fit_is_refused():
         GraphField(3)
 
 
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiled solves need a C++ compiler")
 def test_it_compiles():
-    field, x = GraphField(net(), Graph(EDGES, 4, torch.rand(6))), torch.randn(4, 2)
+    """A net of every layer, on a graph with weights."""
+    torch.manual_seed(0)
+    layers = GraphConv(2, 4), nn.Tanh(), GraphAttention(4, 2, 2), GraphDiffusion(4, 4, 2), GraphConv(4, 2)
+    field, x = GraphField(GraphSequential(*layers), Graph(EDGES, 4, torch.rand(6))), torch.randn(4, 2)
 
     def outcome(compile):
-        layer = NeuralODE(field, solver="rk4", controller=Fixed(steps=3), compile=compile)
+        layer = NeuralODE(field, solver="euler", controller=Fixed(steps=4), compile=compile)
         y0 = x.clone().requires_grad_()
         out = layer(y0)
         return [out, *torch.autograd.grad(out.square().sum(), [y0, *layer.parameters()])]

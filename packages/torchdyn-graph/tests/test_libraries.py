@@ -59,8 +59,10 @@ class TestDGL:
             ours.linear.weight.copy_(theirs.weight.T)
         graph, x = dgl.add_self_loop(dgl.graph((EDGES[0, :4], EDGES[1, :4]), num_nodes=NODES)), features()
         want = NeuralODE(GraphField(GraphSequential(ours, nn.Tanh()), Graph(EDGES[:, :4], NODES)))(x)
-        for field in (GraphField(GraphSequential(theirs, nn.Tanh()), graph),):
-            torch.testing.assert_close(NeuralODE(field)(x), want)
+        for given in (graph, Graph(EDGES[:, :4], NODES).looped(True)):
+            torch.testing.assert_close(NeuralODE(GraphField(GraphSequential(theirs, nn.Tanh()), given))(x), want)
+        with pytest.raises(ShapeError, match=r"node features are \(4, 3\) for a graph of 5 nodes"):
+            NeuralODE(GraphField(theirs, graph))(x[:4])
 
     def test_batches_and_types(self, dgl):
         from torchdyn_graph.bridges import native

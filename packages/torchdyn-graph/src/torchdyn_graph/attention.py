@@ -67,7 +67,7 @@ class GraphAttention(GraphLayer):
             nn.init.xavier_uniform_(weight, gain=nn.init.calculate_gain("relu"))
         self.bias = nn.Parameter(torch.zeros(out_features if mean else heads * out_features)) if bias else None
 
-    def prepare(self, graph: Graph) -> None:
+    def prepare(self, graph: Graph, dtype: torch.dtype) -> None:
         graph.copies(self.heads, self.loops).prepare()
 
     def propagate(self, graph: Graph, x: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchdyn_core import IncompatibleError
+from torchdyn_core import IncompatibleError, ShapeError
 from torchdyn_graph.graph import Graph
 
-__all__ = ["called", "native"]
+__all__ = ["called", "check_nodes", "for_net", "native"]
 
 
 def native(graph: Any, x: Tensor | None = None) -> Graph:
@@ -58,6 +58,31 @@ def called(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:
         return out
     out = layer(x)
     return out
+
+
+def for_net(net: nn.Module, graph: Any) -> Any:
+    """A graph as the layers of a network take it, so that none of them has to make it anew in a solve.
+
+    With layers of DGL's it is one of DGL's; else one of ours, unless the network is a user's own, which gets the graph as
+    it is.
+    """
+    if any(_of(part, "dgl") for part in net.modules()):
+        from torchdyn_graph import dgl_bridge
+
+        return dgl_bridge.theirs(graph)
+    ours = type(net).__module__.split(".")[0] == __name__.split(".")[0]
+    return native(graph) if ours or isinstance(graph, Tensor) else graph
+
+
+def check_nodes(graph: Any, x: Tensor) -> None:
+    """Raise `ShapeError` unless there is a row for each node of a graph, where it lies."""
+    if isinstance(graph, Graph):
+        graph.checked(x)
+        return
+    nodes = getattr(graph, "num_nodes", None)
+    nodes = nodes() if callable(nodes) else nodes
+    if nodes is not None and x.dim() and x.shape[0] != nodes:
+        raise ShapeError(f"node features are {tuple(x.shape)} for a graph of {nodes} nodes; wanted a row for each")
 
 
 def _of(thing: object, library: str) -> bool:

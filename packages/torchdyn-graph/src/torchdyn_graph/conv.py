@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from torchdyn_graph.graph import Graph
@@ -44,14 +45,15 @@ class GraphConv(GraphLayer):
         self.bias = nn.Parameter(self.linear.weight.new_zeros(out_features)) if bias else None
         self.loops = loops
 
-    def prepare(self, graph: Graph) -> None:
-        graph.symmetric(self.loops).prepare()
+    def prepare(self, graph: Graph, dtype: torch.dtype) -> None:
+        graph.looped(self.loops).prepare()
+        graph.propagation(self.loops, dtype)
 
     def propagate(self, graph: Graph, x: Tensor) -> Tensor:
-        graph = graph.symmetric(self.loops)
+        graph, weight = graph.looped(self.loops), graph.propagation(self.loops, x.dtype)
         # sums over neighbours are cheaper the less a node has
         first = self.linear.out_features <= self.linear.in_features
-        out = graph.sum(self.linear(x)) if first else self.linear(graph.sum(x))
+        out = graph.sum(self.linear(x), weight) if first else self.linear(graph.sum(x, weight))
         return out if self.bias is None else out + self.bias
 
     def extra_repr(self) -> str:

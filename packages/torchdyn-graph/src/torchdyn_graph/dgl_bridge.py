@@ -56,7 +56,7 @@ def native(graph: Any) -> Graph:
     return Graph(torch.stack((source, target)).long(), graph.num_nodes(), weight, batch=batch)
 
 
-def theirs(graph: Any, x: Tensor) -> Any:
+def theirs(graph: Any, x: Tensor | None = None) -> Any:
     """Any graph as one of DGL's."""
     dgl = library()
     if isinstance(graph, dgl.DGLGraph):

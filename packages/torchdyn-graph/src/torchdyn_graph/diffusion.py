@@ -55,7 +55,7 @@ class GraphDiffusion(GraphLayer):
         self.key, self.query = (nn.Linear(features, attention) for _ in range(2))
         self.heads, self.loops = heads, loops
 
-    def prepare(self, graph: Graph) -> None:
+    def prepare(self, graph: Graph, dtype: torch.dtype) -> None:
         graph.copies(1, self.loops).prepare()
         graph.copies(self.heads, self.loops).prepare()
 

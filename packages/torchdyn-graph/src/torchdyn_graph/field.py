@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from torchdyn_core import IncompatibleError, VectorField
 from torchdyn_core.tree import Tree
-from torchdyn_graph.bridges import native
+from torchdyn_graph.bridges import check_nodes, for_net
 from torchdyn_graph.graph import Graph
-from torchdyn_graph.layer import GraphLayer, GraphSequential
+from torchdyn_graph.layer import GraphLayer
 
 __all__ = ["GraphField"]
 
@@ -50,11 +50,11 @@ class GraphField(VectorField):
         if not callable(net) or isinstance(net, type):
             raise IncompatibleError(f"net is {net!r}; wanted a module that is called as net(graph, x)")
         self.net = net
-        self.graph = self._prepared(graph)
+        self.graph = None if graph is None else for_net(net, graph)
 
     def on(self, graph: Any) -> GraphField:
         """The same field on another graph."""
-        return self.replace(graph=self._prepared(graph))
+        return self.replace(graph=for_net(self.net, graph))
 
     def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:
         """The network's slope."""
@@ -63,28 +63,21 @@ class GraphField(VectorField):
     def begin(self, t0: Tensor, t1: Tensor, y0: Any) -> Self:
         if self.graph is None:
             raise IncompatibleError("GraphField has no graph: wanted GraphField(net, graph), or field.on(graph)")
-        if isinstance(self.graph, Graph):
-            self.graph.checked(y0)
+        if isinstance(y0, Tensor):
+            check_nodes(self.graph, y0)
+            self._prepare(y0.dtype)
         return self
 
-    def _prepared(self, graph: Any) -> Any:
-        """The graph as the network takes it, with what its layers ask for made: nothing is made within a solve."""
-        if graph is None or not isinstance(self.net, (GraphLayer, GraphSequential)) or _foreign(self.net):
-            return graph
-        made = native(graph)
-        if not made.edge_index.is_meta:
-            self.net.prepare(made)
-        return made
+    def _prepare(self, dtype: torch.dtype) -> None:
+        if isinstance(self.graph, Graph):
+            for part in self.net.modules():
+                if isinstance(part, GraphLayer):
+                    part.prepare(self.graph, dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # of torch's
         if isinstance(self.graph, Graph):
-            self.graph = self._prepared(self.graph._changed(fn))
-        elif hasattr(self.graph, "to"):
+            self.graph = self.graph.changed(fn)
+        elif self.graph is not None and hasattr(self.graph, "to"):
             self.graph = self.graph.to(fn(torch.empty(0)).device)
         return self
-
-
-def _foreign(net: nn.Module) -> bool:
-    """Whether a layer of another library is in it, which takes its own graphs."""
-    return any(type(part).__module__.split(".")[0] in ("dgl", "torch_geometric") for part in net.modules())

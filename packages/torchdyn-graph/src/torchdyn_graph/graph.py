@@ -64,7 +64,8 @@ class Graph:
         self._edges: Incidence | None = None
         self._sorted: Tensor | None = None
         self._ends: Tensor | None = None
-        self._symmetric: dict[bool, Graph] = {}
+        self._propagation: dict[tuple[bool, torch.dtype], Tensor] = {}
+        self._sorted_places: dict[bool, Tensor] = {}
         self._copies: dict[tuple[int, bool], Graph] = {}
 
     @property
@@ -99,7 +100,7 @@ class Graph:
         return self._edges
 
     def prepare(self) -> None:
-        """Make all that is made when it is first asked for."""
+        """Make what is made when it is first asked for, unless there are no numbers to make it of."""
         if not self.edge_index.is_meta:
             _ = self.edges, self.weights(torch.get_default_dtype())
 
@@ -181,17 +182,6 @@ class Graph:
         weight = None if weight is None else torch.cat((weight, weight.new_ones(len(added))))
         return Graph(edges, self.num_nodes, weight, batch=self.batch)
 
-    def normalised(self) -> Graph:
-        """The graph with weights `w / sqrt(d_source d_target)`, `d` the sum of weights that come into a node.
-
-        Nodes that nothing comes into pass nothing on either: they have no degree to divide by.
-        """
-        source, target = self.edge_index
-        weight = torch.ones(self.num_edges, device=self.device) if self.edge_weight is None else self.edge_weight
-        degree = weight.new_zeros(self.num_nodes).index_add(0, target, weight)
-        scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(degree.dtype).tiny).rsqrt(), 0.0)
-        return Graph(self.edge_index, self.num_nodes, weight * scale[source] * scale[target], batch=self.batch)
-
     def copies(self, heads: int, loops: bool) -> Graph:
         """As many copies of the graph as there are heads, as one graph without weights; made once.
 
@@ -219,26 +209,48 @@ class Graph:
         made: Tensor = torch.empty_like(values).index_put((self.order,), values).unflatten(0, (-1, heads))
         return made
 
-    def symmetric(self, loops: bool) -> Graph:
-        """The graph normalised, with loops or without; made once, unless its weights are learned.
+    def looped(self, loops: bool) -> Graph:
+        """The graph without weights, each node with an edge to itself if `loops`; made once."""
+        return self.copies(1, loops)
 
-        Arguments:
-            loops: Whether nodes get an edge to themselves first.
+    def propagation(self, loops: bool, dtype: torch.dtype) -> Tensor:
+        """Weights `w / sqrt(d_source d_target)` of the edges of `looped(loops)`, sorted by target.
+
+        `d` is the sum of weights that come into a node; loops that are added weigh 1. Nodes that nothing comes into
+        pass nothing on either: they have no degree to divide by. Made once, unless the graph's weights are learned.
         """
-        made = self._symmetric.get(loops)
-        if made is None:
-            made = (self.with_loops() if loops else self).normalised()
-            if self.edge_weight is None or not self.edge_weight.requires_grad:
-                self._symmetric[loops] = made
+        made = self._propagation.get((loops, dtype))
+        if made is not None:
+            return made
+        graph = self.looped(loops)
+        weight = torch.ones(graph.num_edges, dtype=dtype, device=self.device)
+        if self.edge_weight is not None:
+            own = self.edge_weight.to(dtype)
+            weight = torch.cat((own, weight[len(own) :]))[self._places(loops)]
+        degree = from_neighbours(weight.new_ones(self.num_nodes, 1), weight, graph.edges)[:, 0]
+        scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(dtype).tiny).rsqrt(), torch.zeros_like(degree))
+        source, target = graph.ends
+        made = weight * scale[source] * scale[target]
+        if self.edge_weight is None or not self.edge_weight.requires_grad:
+            self._propagation[loops, dtype] = made
         return made
+
+    def _places(self, loops: bool) -> Tensor:
+        """Places of the edges, those that were added behind all others, sorted by target."""
+        found = self._sorted_places.get(loops)
+        if found is None:
+            found = (self.with_loops() if loops else self).order
+            self._sorted_places[loops] = found
+        return found
 
     def to(self, target: torch.device | torch.dtype | str) -> Graph:
         """The graph on a device, or with weights of a dtype."""
         if isinstance(target, torch.dtype):
-            return self._changed(lambda x: x.to(target) if x.is_floating_point() else x)
-        return self._changed(lambda x: x.to(target))
+            return self.changed(lambda x: x.to(target) if x.is_floating_point() else x)
+        return self.changed(lambda x: x.to(target))
 
-    def _changed(self, change: Callable[[Tensor], Tensor]) -> Graph:
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Graph:
+        """The graph with a function applied to its tensors, one that keeps their shapes."""
         parts = (self.edge_index, self.edge_weight, self.batch)
         edges, weight, batch = (None if part is None else change(part) for part in parts)
         assert edges is not None

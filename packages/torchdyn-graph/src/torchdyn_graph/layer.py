@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torchdyn_core import IncompatibleError
@@ -40,8 +41,8 @@ class GraphLayer(nn.Module):
         """What nodes have behind the layer, on a graph of ours."""
         raise NotImplementedError(f"{type(self).__name__} defines no propagate(graph, x)")
 
-    def prepare(self, graph: Graph) -> None:
-        """Have the graph make, once, what this layer asks it for: a compiled solve changes nothing."""
+    def prepare(self, graph: Graph, dtype: torch.dtype) -> None:
+        """Have the graph make, once, what this layer asks it for with features of a dtype: solves change nothing."""
         graph.prepare()
 
 
@@ -77,9 +78,3 @@ class GraphSequential(nn.Module):
         for layer in self.layers:
             x = layer(graph, x) if isinstance(layer, (GraphLayer, GraphSequential)) else called(layer, graph, x)
         return x
-
-    def prepare(self, graph: Graph) -> None:
-        """Have the graph make what the layers ask it for."""
-        for layer in self.layers:
-            if isinstance(layer, (GraphLayer, GraphSequential)):
-                layer.prepare(graph)

@@ -53,6 +53,19 @@ def test_layers_are_taken_from_every_form_of_a_graph():
         layers("graph", x)
 
 
+@pytest.mark.parametrize("adjoint", ["direct", "checkpointed"])
+def test_weights_of_edges_are_learned(adjoint):
+    weight = torch.rand(6, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(4, 2, dtype=torch.float64)
+    layers = GraphSequential(GraphConv(2, 4), nn.Tanh(), GraphConv(4, 2)).double()
+
+    def end(weight):
+        field = GraphField(layers, Graph(EDGES, 4, weight))
+        return solve(field, x, [0.0, 1.0], solver="rk4", controller=Fixed(steps=3), adjoint=adjoint).ys[-1]
+
+    assert torch.autograd.gradcheck(end, weight)
+
+
 def test_it_moves_with_its_graph():
     weight = torch.rand(6)
     field = GraphField(net(), Graph(EDGES, 4, weight)).double()

@@ -63,8 +63,8 @@ def called(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:
 def for_net(net: nn.Module, graph: Any) -> Any:
     """A graph as the layers of a network take it, so that none of them has to make it anew in a solve.
 
-    With layers of DGL's it is one of DGL's; else one of ours, unless the network is a user's own, which gets the graph as
-    it is.
+    With layers of DGL's it is one of DGL's; else one of ours, unless the network is a user's own, which gets the graph
+    as it is.
     """
     if any(_of(part, "dgl") for part in net.modules()):
         from torchdyn_graph import dgl_bridge

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from torchdyn_graph.attention import GraphAttention
     from torchdyn_graph.conv import GraphConv
     from torchdyn_graph.diffusion import GraphDiffusion
+    from torchdyn_graph.energy import dirichlet_energy
     from torchdyn_graph.field import GraphField
+    from torchdyn_graph.gcde import GCDE
     from torchdyn_graph.graph import Graph
     from torchdyn_graph.layer import GraphLayer, GraphSequential
 
 _HOME = {
+    "GCDE": "gcde",
     "Graph": "graph",
     "GraphAttention": "attention",
     "GraphConv": "conv",
@@ -23,9 +26,20 @@ _HOME = {
     "GraphField": "field",
     "GraphLayer": "layer",
     "GraphSequential": "layer",
+    "dirichlet_energy": "energy",
 }
 
-__all__ = ["Graph", "GraphAttention", "GraphConv", "GraphDiffusion", "GraphField", "GraphLayer", "GraphSequential"]
+__all__ = [
+    "GCDE",
+    "Graph",
+    "GraphAttention",
+    "GraphConv",
+    "GraphDiffusion",
+    "GraphField",
+    "GraphLayer",
+    "GraphSequential",
+    "dirichlet_energy",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -60,7 +60,7 @@ def called(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:
     return out
 
 
-def for_net(net: nn.Module, graph: Any) -> Any:
+def for_net(net: nn.Module, graph: Any, x: Tensor | None = None) -> Any:
     """A graph as the layers of a network take it, so that none of them has to make it anew in a solve.
 
     With layers of DGL's it is one of DGL's; else one of ours, unless the network is a user's own, which gets the graph
@@ -69,9 +69,9 @@ def for_net(net: nn.Module, graph: Any) -> Any:
     if any(_of(part, "dgl") for part in net.modules()):
         from torchdyn_graph import dgl_bridge
 
-        return dgl_bridge.theirs(graph)
+        return dgl_bridge.theirs(graph, x)
     ours = type(net).__module__.split(".")[0] == __name__.split(".")[0]
-    return native(graph) if ours or isinstance(graph, Tensor) else graph
+    return native(graph, x) if ours or isinstance(graph, Tensor) else graph
 
 
 def check_nodes(graph: Any, x: Tensor) -> None:

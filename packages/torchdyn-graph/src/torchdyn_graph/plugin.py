@@ -11,9 +11,10 @@ _HERE = "torchdyn_graph"
 
 @hookimpl
 def torchdyn_components() -> tuple[Component, ...]:
-    """A field over the nodes of a graph, and layers for it."""
+    """A field over the nodes of a graph, layers for it, models of them."""
     return (
         Component("field", "on_nodes", f"{_HERE}:GraphField", "A network on a graph", "arXiv:1911.07532"),
+        Component("model", "gcde", f"{_HERE}:GCDE", "A graph network whose depth is solved", "arXiv:1911.07532"),
         Component("layer", "conv", f"{_HERE}:GraphConv", "Graph convolution", "arXiv:1609.02907"),
         Component("layer", "attention", f"{_HERE}:GraphAttention", "Attention to neighbours", "arXiv:1710.10903"),
         Component("layer", "diffusion", f"{_HERE}:GraphDiffusion", "Graph neural diffusion", "arXiv:2106.10934"),

@@ -1,0 +1,84 @@
+"""Models of graphs, and how smooth what they make is."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from torchdyn_core import Fixed, OptionError, ShapeError, solve
+from torchdyn_graph import GCDE, Graph, GraphConv, GraphDiffusion, GraphField, GraphSequential, dirichlet_energy
+
+EDGES = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 4], [1, 0, 2, 1, 3, 2, 4, 3]])
+RK4 = {"solver": "rk4", "controller": Fixed(steps=1)}
+
+
+def model(**options):
+    torch.manual_seed(0)
+    return GCDE(6, 8, 2, **RK4, **options)
+
+
+def test_it_is_a_convolution_and_a_solve_and_a_convolution():
+    net, graph, x = model(), Graph(EDGES, 5), torch.randn(5, 6)
+    state = net.encoder(graph, x)
+    end = solve(lambda t, y: net.ode.field.net(graph, y), state, [0.0, 1.0], **RK4).ys[-1]
+    torch.testing.assert_close(net(graph, x), net.decoder(graph, end))
+    assert net.trajectory(graph, x, [0.0, 0.5, 1.0]).ys.shape == (3, 5, 8)
+
+
+def test_one_model_is_for_every_graph():
+    net, x = model(), torch.randn(5, 6)
+    for edges in (EDGES, EDGES[:, :4]):
+        torch.testing.assert_close(net(edges, x), copy.deepcopy(net)(Graph(edges, 5), x))
+    assert net.ode.field.graph is None  # it keeps none
+    with pytest.raises(ShapeError, match="for a graph of 5 nodes"):
+        net(Graph(EDGES, 5), x[:4])
+
+
+def test_dropout_is_of_training_alone_and_one_mask_a_solve():
+    net, graph, x = model(dropout=0.4, field_dropout=0.9), Graph(EDGES, 5), torch.randn(5, 6)
+    assert not torch.equal(net(graph, x), net(graph, x))
+    net.eval()
+    assert torch.equal(net(graph, x), net(graph, x))
+    with pytest.raises(OptionError, match=r"p=1\.0"):
+        model(field_dropout=1.0)
+
+
+def test_it_learns_the_ends_of_a_path():
+    """Two classes by what nodes have, and a net of one's own in the field."""
+    torch.manual_seed(0)
+    graph, labels = Graph(EDGES, 5), torch.tensor([0, 0, 0, 1, 1])
+    x = torch.randn(5, 6)
+    net = GCDE(6, 8, 2, net=GraphSequential(GraphConv(8, 8), nn.Tanh()), **RK4)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(net(graph, x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 < losses[0]
+    assert all(bool(parameter.grad.any()) for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_energy_is_the_quadratic_form_of_the_laplacian(normalised):
+    weight = torch.tensor([1.0, 1.0, 2.0, 2.0, 0.5, 0.5, 3.0, 3.0], dtype=torch.float64)
+    graph, x = Graph(EDGES, 5, weight), torch.randn(3, 5, 2, dtype=torch.float64)
+    a = graph.sum(torch.eye(5, dtype=torch.float64))
+    degree = a.sum(1)
+    z = x / (1 + degree).sqrt()[:, None] if normalised else x
+    want = torch.einsum("tnc,nm,tmc->t", z, torch.diag(degree) - a, z)
+    torch.testing.assert_close(dirichlet_energy(graph, x, normalised=normalised), want)
+    torch.testing.assert_close(dirichlet_energy(graph, x[0], normalised=normalised), want[0])
+
+
+def test_diffusion_loses_energy_over_depth():
+    torch.manual_seed(0)
+    graph, x = Graph(EDGES, 5), torch.randn(5, 3)
+    ys = solve(GraphField(GraphDiffusion(3), graph), x, torch.linspace(0, 20, 9)).ys.detach()
+    energy = dirichlet_energy(graph, ys, normalised=False)
+    assert bool((energy[1:] < energy[:-1]).all()) and float(energy[-1]) < 0.05 * float(energy[0])
+    with pytest.raises(ShapeError, match="node features are"):
+        dirichlet_energy(graph, x[:4])

@@ -6,8 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from torchdyn_core import Fixed, OptionError, ShapeError, solve
-from torchdyn_graph import GCDE, Graph, GraphConv, GraphDiffusion, GraphField, GraphSequential, dirichlet_energy
+from torchdyn_core import PID, Fixed, IncompatibleError, OptionError, ShapeError, solve
+from torchdyn_core.testing import FieldSuite
+from torchdyn_graph import (
+    GCDE,
+    GRAND,
+    DiffusionField,
+    Graph,
+    GraphCON,
+    GraphConv,
+    GraphDiffusion,
+    GraphField,
+    GraphSequential,
+    OscillatorField,
+    dirichlet_energy,
+)
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 4], [1, 0, 2, 1, 3, 2, 4, 3]])
 RK4 = {"solver": "rk4", "controller": Fixed(steps=1)}
@@ -82,3 +95,104 @@ def test_diffusion_loses_energy_over_depth():
     assert bool((energy[1:] < energy[:-1]).all()) and float(energy[-1]) < 0.05 * float(energy[0])
     with pytest.raises(ShapeError, match="node features are"):
         dirichlet_energy(graph, x[:4])
+
+
+NODES_KNOW = {"test_rows_do_not_know_each_other": "nodes are rows, and neighbours know each other"}
+
+
+class TestLinearDiffusion(FieldSuite):
+    shape = (5, 3)
+
+    def make(self):
+        torch.manual_seed(0)
+        field = DiffusionField(GraphDiffusion(3, 4), Graph(EDGES, 5))
+        nn.init.ones_(field.strength)
+        return field
+
+    expected_failures = NODES_KNOW
+
+
+class TestDiffusion(FieldSuite):
+    shape = (5, 3)
+
+    def make(self):
+        torch.manual_seed(0)
+        field = DiffusionField(GraphDiffusion(3, 4), Graph(EDGES, 5), linear=False)
+        nn.init.ones_(field.strength)
+        return field
+
+    expected_failures = NODES_KNOW
+
+
+class TestOscillators(FieldSuite):
+    shape = (5, 6)
+
+    def make(self):
+        torch.manual_seed(0)
+        return OscillatorField(GraphConv(3, 3), Graph(EDGES, 5), activation=torch.tanh)
+
+    expected_failures = NODES_KNOW
+
+
+def test_linear_diffusion_is_the_exponential_of_a_matrix():
+    torch.manual_seed(0)
+    graph, x = Graph(EDGES, 5), torch.randn(5, 3, dtype=torch.float64)
+    field = DiffusionField(GraphDiffusion(3, 4).double(), graph, source=False).double()
+    net = field.net
+    a = graph.looped(True).sum(torch.eye(5, dtype=torch.float64), net.diffusivity(graph, x))
+    torch.testing.assert_close(a.sum(1), torch.ones(5, dtype=torch.float64))
+    end = solve(field, x, [0.0, 2.0], controller=PID(rtol=1e-9, atol=1e-9)).ys[-1]
+    torch.testing.assert_close(end, torch.matrix_exp(0.5 * 2.0 * (a - torch.eye(5))) @ x, rtol=1e-7, atol=1e-7)
+
+
+def test_the_source_is_the_initial_state():
+    """Where nothing flows, as all nodes have the same, dx/dt = b x0."""
+    field = DiffusionField(GraphDiffusion(3, 4), Graph(EDGES, 5))
+    nn.init.constant_(field.strength, 2.0)
+    x = torch.ones(5, 3)
+    torch.testing.assert_close(solve(field, x, [0.0, 1.0]).ys[-1], 3 * x)
+
+
+def test_oscillators_that_nothing_couples_swing():
+    """x'' = -4 x."""
+    field = OscillatorField(GraphConv(1, 1), Graph(EDGES, 5), stiffness=4.0, damping=0.0).double()
+    for parameter in field.parameters():
+        nn.init.zeros_(parameter)
+    y = torch.tensor([[1.0, 0.0]], dtype=torch.float64).repeat(5, 1)
+    end = solve(field, y, [0.0, 1.0], controller=PID(rtol=1e-9, atol=1e-9)).ys[-1]
+    two = torch.tensor(2.0, dtype=torch.float64)
+    want = torch.stack((two.cos(), -2 * two.sin()))
+    torch.testing.assert_close(end, want.expand(5, 2), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GRAND(6, 8, 2, attention=4, heads=2, **RK4),
+        lambda: GRAND(6, 8, 2, linear=False, **RK4),
+        lambda: GraphCON(6, 8, 2, **RK4),
+    ],
+)
+def test_models_learn_the_ends_of_a_path(make):
+    torch.manual_seed(0)
+    net, graph, labels = make(), Graph(EDGES, 5), torch.tensor([0, 0, 0, 1, 1])
+    x = torch.randn(5, 6)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(100):
+        loss = nn.functional.cross_entropy(net(graph, x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 < losses[0]
+    assert net.trajectory(graph, x, [0.0, 1.0]).ys.shape[:2] == (2, 5)
+
+
+def test_fields_refuse_what_they_are_not_for():
+    with pytest.raises(IncompatibleError, match="wanted a GraphDiffusion"):
+        DiffusionField(GraphConv(2, 2))
+    with pytest.raises(IncompatibleError, match="no solve has begun it"):
+        DiffusionField(GraphDiffusion(2), Graph(EDGES, 5))(torch.tensor(0.0), torch.ones(5, 2))
+    with pytest.raises(OptionError, match="damping=-1"):
+        OscillatorField(GraphConv(2, 2), damping=-1)

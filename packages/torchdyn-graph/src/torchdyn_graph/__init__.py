@@ -14,30 +14,43 @@ if TYPE_CHECKING:
     from torchdyn_graph.energy import dirichlet_energy
     from torchdyn_graph.field import GraphField
     from torchdyn_graph.gcde import GCDE
+    from torchdyn_graph.grand import GRAND, DiffusionField
     from torchdyn_graph.graph import Graph
+    from torchdyn_graph.graphcon import GraphCON, OscillatorField
     from torchdyn_graph.layer import GraphLayer, GraphSequential
+    from torchdyn_graph.model import GraphModel
 
 _HOME = {
+    "DiffusionField": "grand",
     "GCDE": "gcde",
+    "GRAND": "grand",
     "Graph": "graph",
     "GraphAttention": "attention",
+    "GraphCON": "graphcon",
     "GraphConv": "conv",
     "GraphDiffusion": "diffusion",
     "GraphField": "field",
     "GraphLayer": "layer",
+    "GraphModel": "model",
     "GraphSequential": "layer",
+    "OscillatorField": "graphcon",
     "dirichlet_energy": "energy",
 }
 
 __all__ = [
     "GCDE",
+    "GRAND",
+    "DiffusionField",
     "Graph",
     "GraphAttention",
+    "GraphCON",
     "GraphConv",
     "GraphDiffusion",
     "GraphField",
     "GraphLayer",
+    "GraphModel",
     "GraphSequential",
+    "OscillatorField",
     "dirichlet_energy",
 ]
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from torchdyn_core import NeuralODE, Solution, SolveDropout
-from torchdyn_core.field import shallow_copy
-from torchdyn_graph.bridges import for_net
+from torchdyn_core import SolveDropout
 from torchdyn_graph.conv import GraphConv
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.layer import GraphSequential
+from torchdyn_graph.model import GraphModel
 
 __all__ = ["GCDE"]
 
 
-class GCDE(nn.Module):
+class GCDE(GraphModel):
     """A graph convolution, a neural ODE of two, and another one: classes of nodes from what they have.
 
     Arguments:
@@ -59,31 +58,14 @@ class GCDE(nn.Module):
         field_dropout: float = 0.0,
         **solve_options: Any,
     ) -> None:
-        super().__init__()
         if net is None:
             net = GraphSequential(
                 SolveDropout(field_dropout), GraphConv(hidden_dim, hidden_dim), nn.Softplus(),
                 SolveDropout(field_dropout), GraphConv(hidden_dim, hidden_dim),
             )  # fmt: skip
-        self.encoder = GraphSequential(nn.Dropout(dropout), GraphConv(in_dim, hidden_dim), nn.ReLU())
-        self.ode = NeuralODE(GraphField(net), **solve_options)
-        self.decoder = GraphSequential(nn.Dropout(dropout), GraphConv(hidden_dim, out_dim))
-
-    def forward(self, graph: Any, x: Tensor) -> Tensor:
-        """Scores of the nodes."""
-        graph = for_net(self.encoder, graph, x)
-        scores: Tensor = self.decoder(graph, self._on(graph)(self.encoder(graph, x)))
-        return scores
-
-    def trajectory(self, graph: Any, x: Tensor, ts: Any) -> Solution:
-        """The states of the nodes at times of choice."""
-        graph = for_net(self.encoder, graph, x)
-        return self._on(graph).trajectory(self.encoder(graph, x), ts)
-
-    def _on(self, graph: Any) -> NeuralODE:
-        """The neural ODE on a graph."""
-        field = self.ode.field
-        assert isinstance(field, GraphField)
-        ode = shallow_copy(self.ode)
-        ode._modules["field"] = field.on(graph)
-        return ode
+        super().__init__(
+            encoder=GraphSequential(nn.Dropout(dropout), GraphConv(in_dim, hidden_dim), nn.ReLU()),
+            field=GraphField(net),
+            decoder=GraphSequential(nn.Dropout(dropout), GraphConv(hidden_dim, out_dim)),
+            **solve_options,
+        )

@@ -1,0 +1,74 @@
+"""What models of nodes have in common: an encoder, a neural ODE on the graph, a decoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchdyn_core import NeuralODE, Solution
+from torchdyn_core.field import shallow_copy
+from torchdyn_graph.bridges import for_net
+from torchdyn_graph.field import GraphField
+from torchdyn_graph.layer import GraphLayer, GraphSequential
+
+__all__ = ["GraphModel"]
+
+
+class GraphModel(nn.Module):
+    """An encoder, a neural ODE over the nodes of a graph that comes with each call, a decoder.
+
+    Arguments:
+        encoder: Makes states of what nodes have; called with the graph, too, if it is a layer that sees one.
+        field: A `GraphField` without a graph.
+        decoder: Makes scores of states.
+        solve_options: Options of `NeuralODE`.
+
+    Raises:
+        ShapeError: If there is not a row for each node of the graph.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from torchdyn_graph import GraphConv, GraphField, GraphModel
+        >>> model = GraphModel(nn.Linear(5, 8), GraphField(GraphConv(8, 8)), nn.Linear(8, 2))
+        >>> model(torch.tensor([[0, 1], [1, 0]]), torch.ones(2, 5)).shape
+        torch.Size([2, 2])
+    """
+
+    def __init__(self, encoder: nn.Module, field: GraphField, decoder: nn.Module, **solve_options: Any) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.ode = NeuralODE(field, **solve_options)
+
+    def forward(self, graph: Any, x: Tensor) -> Tensor:
+        """Scores of the nodes."""
+        graph = for_net(self, graph, x)
+        state = self._on(graph)(self.lifted(_seen(self.encoder, graph, x)))
+        return _seen(self.decoder, graph, self.projected(state))
+
+    def trajectory(self, graph: Any, x: Tensor, ts: Any) -> Solution:
+        """The states of the nodes at times of choice."""
+        graph = for_net(self, graph, x)
+        return self._on(graph).trajectory(self.lifted(_seen(self.encoder, graph, x)), ts)
+
+    def lifted(self, state: Tensor) -> Tensor:
+        """What is solved from, of what the encoder made."""
+        return state
+
+    def projected(self, state: Tensor) -> Tensor:
+        """What the decoder sees, of what was solved."""
+        return state
+
+    def _on(self, graph: Any) -> NeuralODE:
+        """The neural ODE on a graph."""
+        field = self.ode.field
+        assert isinstance(field, GraphField)
+        ode = shallow_copy(self.ode)
+        ode._modules["field"] = field.on(graph)
+        return ode
+
+
+def _seen(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:
+    made: Tensor = layer(graph, x) if isinstance(layer, (GraphLayer, GraphSequential)) else layer(x)
+    return made

@@ -18,8 +18,8 @@ class GraphDiffusion(GraphLayer):
     """Diffusion with a diffusivity that nodes pay attention with: `(A(x) - I) x`, `A` with rows that sum to 1 (GRAND).
 
     The attention is a scaled product of keys and queries, averaged over heads. As a field it smooths: the largest and
-    the smallest value of a channel never grow apart. A node without neighbours keeps what it has. Weights of the graph's
-    edges are not looked at.
+    the smallest value of a channel never grow apart. A node without neighbours keeps what it has. The weights of the
+    graph's edges are not looked at.
 
     Arguments:
         features: What a node has.

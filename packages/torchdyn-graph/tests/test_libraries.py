@@ -69,9 +69,20 @@ class TestDGL:
 
         made = native(dgl.batch([self.graph(dgl), self.graph(dgl)]))
         assert made.batch.tolist() == [0] * NODES + [1] * NODES
-        several = dgl.heterograph({("a", "to", "b"): ([0], [1]), ("b", "back", "a"): ([0], [1])})
+        several = dgl.heterograph({("a", "cites", "b"): ([0], [1]), ("b", "back", "a"): ([0], [1])})
         with pytest.raises(ShapeError, match=r"node types \['a', 'b'\]"):
             native(several)
+
+    def test_states_by_type_of_node(self, dgl):
+        graph = dgl.heterograph({("a", "cites", "b"): ([0, 1], [1, 0]), ("b", "cited", "a"): ([0, 1, 2], [1, 0, 0])})
+        convolutions = {kind: dgl.nn.GraphConv(2, 2, allow_zero_in_degree=True) for kind in ("cites", "cited")}
+        field = GraphField(dgl.nn.HeteroGraphConv(convolutions), graph)
+        y0 = {"a": torch.randn(2, 2), "b": torch.randn(3, 2)}
+        y1 = NeuralODE(field)(y0)
+        assert {kind: tuple(y.shape) for kind, y in y1.items()} == {"a": (2, 2), "b": (3, 2)}
+        assert all(not torch.equal(y1[kind], y0[kind]) for kind in y0)
+        with pytest.raises(ShapeError, match=r"no features of node type 'b'; wanted 'a', 'b'"):
+            NeuralODE(field)({"a": y0["a"]})
 
 
 @missing("torch_geometric")

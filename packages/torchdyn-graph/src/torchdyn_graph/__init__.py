@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torchdyn_graph.graphcon import GraphCON, OscillatorField
     from torchdyn_graph.layer import GraphLayer, GraphSequential
     from torchdyn_graph.model import GraphModel
+    from torchdyn_graph.temporal import TemporalGraph
 
 _HOME = {
     "DiffusionField": "grand",
@@ -34,6 +35,7 @@ _HOME = {
     "GraphModel": "model",
     "GraphSequential": "layer",
     "OscillatorField": "graphcon",
+    "TemporalGraph": "temporal",
     "dirichlet_energy": "energy",
 }
 
@@ -51,6 +53,7 @@ __all__ = [
     "GraphModel",
     "GraphSequential",
     "OscillatorField",
+    "TemporalGraph",
     "dirichlet_energy",
 ]
 

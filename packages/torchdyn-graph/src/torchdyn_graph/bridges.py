@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torchdyn_core import IncompatibleError, ShapeError
 from torchdyn_graph.graph import Graph
 
-__all__ = ["called", "check_nodes", "for_net", "native"]
+__all__ = ["called", "check_nodes", "check_types", "for_net", "native"]
 
 
 def native(graph: Any, x: Tensor | None = None) -> Graph:
@@ -72,6 +73,14 @@ def for_net(net: nn.Module, graph: Any, x: Tensor | None = None) -> Any:
         return dgl_bridge.theirs(graph, x)
     ours = type(net).__module__.split(".")[0] == __name__.split(".")[0]
     return native(graph, x) if ours or isinstance(graph, Tensor) else graph
+
+
+def check_types(graph: Any, y: Mapping[str, Tensor]) -> None:
+    """Raise `ShapeError` unless there are features for each type of node of a graph of DGL's."""
+    kinds = getattr(graph, "ntypes", None) or ()
+    for kind in kinds:
+        if kind not in y:
+            raise ShapeError(f"the state has no features of node type {kind!r}; wanted {', '.join(map(repr, kinds))}")
 
 
 def check_nodes(graph: Any, x: Tensor) -> None:

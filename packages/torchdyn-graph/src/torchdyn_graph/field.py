@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from torchdyn_core import IncompatibleError, VectorField
 from torchdyn_core.tree import Tree
-from torchdyn_graph.bridges import check_nodes, for_net
+from torchdyn_graph.bridges import check_nodes, check_types, for_net
 from torchdyn_graph.graph import Graph
 from torchdyn_graph.layer import GraphLayer
+from torchdyn_graph.temporal import TemporalGraph
 
 __all__ = ["GraphField"]
+
+_ONE_TIME = "all nodes see the edges of one time"
 
 
 class GraphField(VectorField):
@@ -22,13 +25,14 @@ class GraphField(VectorField):
 
     Arguments:
         net: Called as `net(graph, x)`: a layer of ours or of DGL's, or a `GraphSequential` of any.
-        graph: The graph, in any form that `net` takes. None: `on` gives it later.
+        graph: The graph, in any form that `net` takes, or a `TemporalGraph`: steps then end where edges change. None:
+            `on` gives it later.
 
     Shapes:
-        y: `(N, C)`, a row for each node.
+        y: `(N, C)`, a row for each node; a dict of such by type of node, where `net` takes and returns those.
 
     Raises:
-        IncompatibleError: If there is no graph yet, or `net` cannot be called.
+        IncompatibleError: If there is no graph yet, `net` cannot be called, or edges change and steps are per sample.
         ShapeError: If the state has not a row for each node, or lies on another device.
 
     References:
@@ -50,15 +54,28 @@ class GraphField(VectorField):
         if not callable(net) or isinstance(net, type):
             raise IncompatibleError(f"net is {net!r}; wanted a module that is called as net(graph, x)")
         self.net = net
-        self.graph = None if graph is None else for_net(net, graph)
+        self.graph = self._taken(graph)
+        self.refuses_rows = _ONE_TIME if isinstance(graph, TemporalGraph) else ""
 
-    def on(self, graph: Any) -> GraphField:
+    def on(self, graph: Any) -> Self:
         """The same field on another graph."""
-        return self.replace(graph=for_net(self.net, graph))
+        return self.replace(
+            graph=self._taken(graph), refuses_rows=_ONE_TIME if isinstance(graph, TemporalGraph) else ""
+        )
+
+    def _taken(self, graph: Any) -> Any:
+        return graph if graph is None or isinstance(graph, TemporalGraph) else for_net(self.net, graph)
+
+    def at(self, t: Tensor) -> Any:
+        """The graph at a time."""
+        return self.graph.at(t) if isinstance(self.graph, TemporalGraph) else self.graph
+
+    def breakpoints(self, t0: Tensor, t1: Tensor) -> Tensor | None:
+        return self.graph.times[1:] if isinstance(self.graph, TemporalGraph) and len(self.graph.times) > 1 else None
 
     def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:
         """The network's slope."""
-        return self.net(self.graph, y, *args)
+        return self.net(self.at(t), y, *args)
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Any) -> Self:
         if self.graph is None:
@@ -66,17 +83,20 @@ class GraphField(VectorField):
         if isinstance(y0, Tensor):
             check_nodes(self.graph, y0)
             self._prepare(y0.dtype)
+        if isinstance(y0, dict):
+            check_types(self.graph, y0)
         return self
 
     def _prepare(self, dtype: torch.dtype) -> None:
-        if isinstance(self.graph, Graph):
-            for part in self.net.modules():
-                if isinstance(part, GraphLayer):
-                    part.prepare(self.graph, dtype)
+        graphs = self.graph.graphs if isinstance(self.graph, TemporalGraph) else (self.graph,)
+        for part in self.net.modules():
+            for graph in graphs:
+                if isinstance(part, GraphLayer) and isinstance(graph, Graph):
+                    part.prepare(graph, dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # of torch's
-        if isinstance(self.graph, Graph):
+        if isinstance(self.graph, (Graph, TemporalGraph)):
             self.graph = self.graph.changed(fn)
         elif self.graph is not None and hasattr(self.graph, "to"):
             self.graph = self.graph.to(fn(torch.empty(0)).device)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from torchdyn_core import IncompatibleError
 from torchdyn_core.tree import Tree
-from torchdyn_graph.bridges import native
 from torchdyn_graph.diffusion import GraphDiffusion
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.graph import Graph
 from torchdyn_graph.model import GraphModel
+from torchdyn_graph.temporal import TemporalGraph
 
 __all__ = ["GRAND", "DiffusionField"]
 
@@ -34,7 +34,7 @@ class DiffusionField(GraphField):
         y: `(N, C)`, a row for each node.
 
     Raises:
-        IncompatibleError: If there is no graph yet, or `net` is no diffusion.
+        IncompatibleError: If there is no graph yet, or `net` is no diffusion; if edges change and `linear` is set.
         ShapeError: If the state has not a row for each node.
 
     References:
@@ -55,7 +55,7 @@ class DiffusionField(GraphField):
     def __init__(self, net: GraphDiffusion, graph: Any = None, *, linear: bool = True, source: bool = True) -> None:
         if not isinstance(net, GraphDiffusion):
             raise IncompatibleError(f"net is {net!r}; wanted a GraphDiffusion")
-        super().__init__(net, graph if graph is None else native(graph))
+        super().__init__(net, graph)
         self.linear = linear
         self.rate = nn.Parameter(torch.zeros(()))
         self.strength = nn.Parameter(torch.zeros(())) if source else None
@@ -63,21 +63,27 @@ class DiffusionField(GraphField):
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Any) -> Self:
         begun = super().begin(t0, t1, y0)
-        net, graph = self._parts()
+        if self.linear and isinstance(self.graph, TemporalGraph):
+            raise IncompatibleError(
+                "DiffusionField got edges that change, and keeps the diffusivity of those that it began with; wanted "
+                "linear=False"
+            )
+        net, graph = self._parts(t0)
         return begun.replace(diffusivity=net.diffusivity(graph, y0) if self.linear else None, origin=y0)
 
     def forward(self, t: Tensor, y: Any, *args: Tree) -> Tensor:
         """The slope."""
         if self.origin is None:
             raise IncompatibleError("DiffusionField has no initial state: no solve has begun it; wanted solve")
-        net, graph = self._parts()
+        net, graph = self._parts(t)
         diffusivity = net.diffusivity(graph, y) if self.diffusivity is None else self.diffusivity
         flow = torch.sigmoid(self.rate) * net.flow(graph, y, diffusivity)
         return flow if self.strength is None else flow + self.strength * self.origin
 
-    def _parts(self) -> tuple[GraphDiffusion, Graph]:
-        assert isinstance(self.net, GraphDiffusion) and isinstance(self.graph, Graph)
-        return self.net, self.graph
+    def _parts(self, t: Tensor) -> tuple[GraphDiffusion, Graph]:
+        net, graph = self.net, self.at(t)
+        assert isinstance(net, GraphDiffusion) and isinstance(graph, Graph)
+        return net, graph
 
     def extra_repr(self) -> str:
         return f"linear={self.linear}, source={self.strength is not None}"

@@ -65,7 +65,7 @@ class OscillatorField(GraphField):
     def forward(self, t: Tensor, y: Any, *args: Tree) -> Tensor:
         """Velocities and accelerations."""
         x, v = y.chunk(2, 1)
-        return torch.cat((v, self.activation(self.net(self.graph, x)) - self.stiffness * x - self.damping * v), 1)
+        return torch.cat((v, self.activation(self.net(self.at(t), x)) - self.stiffness * x - self.damping * v), 1)
 
     def extra_repr(self) -> str:
         return f"stiffness={self.stiffness}, damping={self.damping}"

@@ -45,6 +45,10 @@ def test_weights_have_gradients_and_learned_ones_are_normalised_anew():
     with torch.no_grad():
         weight.mul_(torch.linspace(1, 2, 5))
     assert not torch.equal(propagation(graph, True), before)
+    later = Graph(EDGES, 4, torch.rand(5, dtype=torch.float64))
+    propagation(later, True)  # made once, and not to be taken once its weights are learned
+    later.edge_weight.requires_grad_()
+    assert propagation(later, True).requires_grad and matrix(later).requires_grad
 
 
 def test_several_are_one():

@@ -21,7 +21,8 @@ class Graph:
     Arguments:
         edge_index: Source and target of every edge.
         num_nodes: How many nodes there are. Default: as many as `edge_index` names.
-        edge_weight: A weight for each edge, to which gradients go. Default: every edge weighs 1.
+        edge_weight: A weight for each edge, to which gradients go. Default: every edge weighs 1. What is made of weights
+            that need no gradient is made once: for others make another graph.
         batch: The graph that each node is of, where several are one: ids from 0, for `solve(per_sample=graph.batch)`.
 
     Shapes:
@@ -219,7 +220,8 @@ class Graph:
         `d` is the sum of weights that come into a node; loops that are added weigh 1. Nodes that nothing comes into
         pass nothing on either: they have no degree to divide by. Made once, unless the graph's weights are learned.
         """
-        made = self._propagation.get((loops, dtype))
+        learned = self.edge_weight is not None and self.edge_weight.requires_grad
+        made = None if learned else self._propagation.get((loops, dtype))
         if made is not None:
             return made
         graph = self.looped(loops)
@@ -231,7 +233,7 @@ class Graph:
         scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(dtype).tiny).rsqrt(), torch.zeros_like(degree))
         source, target = graph.ends
         made = weight * scale[source] * scale[target]
-        if self.edge_weight is None or not self.edge_weight.requires_grad:
+        if not learned:
             self._propagation[loops, dtype] = made
         return made
 

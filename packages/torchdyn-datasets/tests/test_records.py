@@ -275,7 +275,9 @@ class TestPictures:
             Series("s", "all", IrregularSeries(series.times, alive(series.values))),
         ]  # fmt: skip
         for record in records:
-            record.plot().canvas.draw()
+            figure = record.plot()
+            figure.canvas.draw()
+            assert all(axes.lines or axes.collections for axes in figure.axes)
 
     @pytest.mark.parametrize("channels", [1, 3])
     def test_one_time_is_drawn_as_points(self, pyplot, channels):

@@ -102,26 +102,19 @@ NODES_KNOW = {"test_rows_do_not_know_each_other": "nodes are rows, and neighbour
 
 class TestLinearDiffusion(FieldSuite):
     shape = (5, 3)
+    linear = True
 
     def make(self):
         torch.manual_seed(0)
-        field = DiffusionField(GraphDiffusion(3, 4), Graph(EDGES, 5))
+        field = DiffusionField(GraphDiffusion(3, 4), Graph(EDGES, 5), linear=self.linear)
         nn.init.ones_(field.strength)
         return field
 
     expected_failures = NODES_KNOW
 
 
-class TestDiffusion(FieldSuite):
-    shape = (5, 3)
-
-    def make(self):
-        torch.manual_seed(0)
-        field = DiffusionField(GraphDiffusion(3, 4), Graph(EDGES, 5), linear=False)
-        nn.init.ones_(field.strength)
-        return field
-
-    expected_failures = NODES_KNOW
+class TestDiffusion(TestLinearDiffusion):
+    linear = False
 
 
 class TestOscillators(FieldSuite):

@@ -21,8 +21,8 @@ class Graph:
     Arguments:
         edge_index: Source and target of every edge.
         num_nodes: How many nodes there are. Default: as many as `edge_index` names.
-        edge_weight: A weight for each edge, to which gradients go. Default: every edge weighs 1. What is made of weights
-            that need no gradient is made once: for others make another graph.
+        edge_weight: A weight for each edge, to which gradients go. Default: every edge weighs 1. What is made of
+            weights that need no gradient is made once: for others make another graph.
         batch: The graph that each node is of, where several are one: ids from 0, for `solve(per_sample=graph.batch)`.
 
     Shapes:

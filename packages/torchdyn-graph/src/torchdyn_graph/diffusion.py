@@ -41,6 +41,7 @@ class GraphDiffusion(GraphLayer):
         >>> import torch
         >>> from torchdyn_core import solve
         >>> from torchdyn_graph import Graph, GraphDiffusion, GraphField
+        >>> _ = torch.manual_seed(0)
         >>> field = GraphField(GraphDiffusion(1), Graph(torch.tensor([[0, 1], [1, 0]])))
         >>> solve(field, torch.tensor([[0.0], [1.0]]), [0.0, 50.0]).ys[-1].diff(dim=0).abs() < 1e-3
         tensor([[True]])

@@ -316,6 +316,19 @@ def test_what_a_field_reads_may_lie_in_memory_as_it_likes():
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
 
 
+def test_an_axis_of_one_entry_may_have_any_stride():
+    def made(compile):
+        column = times(0.3, -0.2).reshape(2, 1).requires_grad_()
+        ts = times(0.0, 0.4, 1.0)[None].mT  # (3, 1), strides (1, 3)
+        first = solve(FIELD, column.T, ts, per_sample=True, compile=compile)  # (1, 2), strides (1, 1)
+        second = solve(FIELD, first.final, ts[-1:] + ts[:2], per_sample=True, compile=compile)
+        picked = first.ys[:, :, :1].mT + second.ys.sum()  # so is the gradient that comes back
+        return picked, torch.autograd.grad(picked.sum(), column)[0]
+
+    for got, want in zip(made("require"), made(False), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
+
+
 def test_a_field_may_write_to_its_own_copy_of_the_state_and_no_further():
     def doubles(t, y):
         return -y.mul_(2.0)

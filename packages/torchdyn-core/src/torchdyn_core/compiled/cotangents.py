@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from torchdyn_core.compiled.packing import in_rows
 from torchdyn_core.compiled.places import leaf_of
 from torchdyn_core.compiled.reports import Reports
 from torchdyn_core.compiled.run import Chunk, Session, records
@@ -157,4 +158,4 @@ class Nodes:
 
 def filled(cotangents: Maybe, like: Sequence[Tensor]) -> list[Tensor]:
     """Cotangents with zeros in place of those that are None."""
-    return [torch.zeros_like(t) if c is None else c.contiguous() for c, t in zip(cotangents, like, strict=True)]
+    return [torch.zeros_like(t) if c is None else in_rows(c) for c, t in zip(cotangents, like, strict=True)]

@@ -7,7 +7,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Packing"]
+__all__ = ["Packing", "in_rows"]
+
+
+def in_rows(tensor: Tensor) -> Tensor:
+    """A tensor as a loop's steps leave it: row after row, with the strides that say so.
+
+    Along an axis of one entry any stride is contiguous to torch, and what a loop carries has to keep its strides.
+
+    Example:
+        >>> import torch
+        >>> torch.ones(6, 1).T.contiguous().stride(), in_rows(torch.ones(6, 1).T).stride()
+        ((1, 1), (6, 1))
+    """
+    size, strides = 1, []
+    for extent in reversed(tensor.shape):
+        strides.append(size)
+        size *= max(extent, 1)
+    right = tensor.stride() == tuple(reversed(strides))
+    return tensor if right else tensor.clone(memory_format=torch.contiguous_format)
 
 
 class Packing:

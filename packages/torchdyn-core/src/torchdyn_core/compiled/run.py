@@ -15,6 +15,7 @@ from torchdyn_core.compiled.body import Inputs, Task
 from torchdyn_core.compiled.buffers import Buffers, Counters, Plan
 from torchdyn_core.compiled.capture import Key, capture
 from torchdyn_core.compiled.engine import Engine
+from torchdyn_core.compiled.packing import in_rows
 from torchdyn_core.compiled.places import pick, pick_indices, put
 from torchdyn_core.compiled.reports import Reading, Reports
 from torchdyn_core.layout import Segments
@@ -108,13 +109,12 @@ def laid_out(problem: Problem) -> tuple[Task, Inputs]:
     timed = problem.ts.requires_grad
 
     def scalar(value: Any) -> Tensor:
-        made = value.clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=layout.dtype)
+        made = in_rows(value.clone()) if isinstance(value, Tensor) else torch.tensor(value, dtype=layout.dtype)
         return made.to(layout.device)
 
     inputs = Inputs(
         scalar(span.start).requires_grad_(timed), scalar(span.end).requires_grad_(timed), scalar(span.direction),
-        # a loop carries states as its steps leave them: in rows
-        tree_map(lambda leaf: leaf.detach().contiguous().requires_grad_(), problem.y0), problem.jumps.table(layout),
+        tree_map(lambda leaf: in_rows(leaf.detach()).requires_grad_(), problem.y0), problem.jumps.table(layout),
         layout.ids if isinstance(layout, Segments) else None,
     )  # fmt: skip
     field = problem.field
@@ -221,14 +221,14 @@ def _begun(session: Session, cursor: list[Tensor]) -> list[Tensor]:
     went_on = resumed(problem, tree)
 
     def like(new: Any, old: Tensor) -> Tensor:
-        return torch.as_tensor(new, dtype=old.dtype, device=old.device).clone()
+        return in_rows(torch.as_tensor(new, dtype=old.dtype, device=old.device).clone())
 
     control = [like(new, old) for new, old in zip(went_on.control, tree.control, strict=True)]
     cursor = list(cursor)
     for place, leaf in zip(pick_indices(engine.place.control), control, strict=True):
         cursor[place] = leaf
     for place, leaf in zip(pick_indices(engine.place.state.carry), leaves(resume.carry), strict=True):
-        cursor[place] = leaf.detach().clone()
+        cursor[place] = in_rows(leaf.detach().clone())
     return cursor
 
 

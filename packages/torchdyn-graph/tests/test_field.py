@@ -104,3 +104,17 @@ def test_it_compiles():
 
     for a, b in zip(outcome("require"), outcome(False), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("adjoint", ["checkpointed", "direct"])
+def test_weights_that_something_computed_pass_their_gradient_on(adjoint):
+    length = torch.linspace(0.5, 1.5, 6, dtype=torch.float64)
+    x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def end(scale):
+        field = GraphField(net().double(), Graph(EDGES, 4, torch.exp(-scale * length)))
+        return solve(field, x, [0.0, 1.0], solver="rk4", controller=Fixed(steps=2), adjoint=adjoint).ys[-1]
+
+    scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(end, scale)
+    assert torch.autograd.grad(end(scale).sum(), scale)[0] != 0

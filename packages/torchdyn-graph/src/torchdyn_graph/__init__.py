@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torchdyn_graph.grand import GRAND, DiffusionField
     from torchdyn_graph.graph import Graph
     from torchdyn_graph.graphcon import GraphCON, OscillatorField
+    from torchdyn_graph.gru import GCDEGRU, GraphGRUCell
     from torchdyn_graph.layer import GraphLayer, GraphSequential
     from torchdyn_graph.model import GraphModel
     from torchdyn_graph.temporal import TemporalGraph
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "DiffusionField": "grand",
     "GCDE": "gcde",
+    "GCDEGRU": "gru",
     "GRAND": "grand",
     "Graph": "graph",
     "GraphAttention": "attention",
@@ -31,6 +33,7 @@ _HOME = {
     "GraphConv": "conv",
     "GraphDiffusion": "diffusion",
     "GraphField": "field",
+    "GraphGRUCell": "gru",
     "GraphLayer": "layer",
     "GraphModel": "model",
     "GraphSequential": "layer",
@@ -41,6 +44,7 @@ _HOME = {
 
 __all__ = [
     "GCDE",
+    "GCDEGRU",
     "GRAND",
     "DiffusionField",
     "Graph",
@@ -49,6 +53,7 @@ __all__ = [
     "GraphConv",
     "GraphDiffusion",
     "GraphField",
+    "GraphGRUCell",
     "GraphLayer",
     "GraphModel",
     "GraphSequential",

@@ -49,26 +49,38 @@ class GraphField(VectorField):
         torch.Size([3, 4])
     """
 
+    graph: Any
+    edge_weight: Tensor | None
+
     def __init__(self, net: nn.Module, graph: Any = None) -> None:
         super().__init__()
         if not callable(net) or isinstance(net, type):
             raise IncompatibleError(f"net is {net!r}; wanted a module that is called as net(graph, x)")
         self.net = net
-        self.graph = self._taken(graph)
-        self.refuses_rows = _ONE_TIME if isinstance(graph, TemporalGraph) else ""
+        for name, value in self._taken(graph).items():
+            setattr(self, name, value)
 
     def on(self, graph: Any) -> Self:
         """The same field on another graph."""
-        return self.replace(
-            graph=self._taken(graph), refuses_rows=_ONE_TIME if isinstance(graph, TemporalGraph) else ""
-        )
+        return self.replace(**self._taken(graph))
 
-    def _taken(self, graph: Any) -> Any:
-        return graph if graph is None or isinstance(graph, TemporalGraph) else for_net(self.net, graph)
+    def _taken(self, graph: Any) -> dict[str, Any]:
+        """What a field has of its graph."""
+        temporal = isinstance(graph, TemporalGraph)
+        taken = graph if graph is None or temporal else for_net(self.net, graph)
+        weight = taken.edge_weight if isinstance(taken, Graph) else None
+        if weight is not None and not weight.is_leaf:
+            # something computed them: as a tensor of the field's own an adjoint leads back to it
+            taken = taken.weighted(weight.detach())
+        else:
+            weight = None
+        return {"graph": taken, "edge_weight": weight, "refuses_rows": _ONE_TIME if temporal else ""}
 
     def at(self, t: Tensor) -> Any:
         """The graph at a time."""
-        return self.graph.at(t) if isinstance(self.graph, TemporalGraph) else self.graph
+        if isinstance(self.graph, TemporalGraph):
+            return self.graph.at(t)
+        return self.graph if self.edge_weight is None else self.graph.weighted(self.edge_weight)
 
     def breakpoints(self, t0: Tensor, t1: Tensor) -> Tensor | None:
         return self.graph.times[1:] if isinstance(self.graph, TemporalGraph) and len(self.graph.times) > 1 else None
@@ -98,6 +110,7 @@ class GraphField(VectorField):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # of torch's
         if isinstance(self.graph, (Graph, TemporalGraph)):
             self.graph = self.graph.changed(fn)
+            self.edge_weight = None if self.edge_weight is None else fn(self.edge_weight)
         elif self.graph is not None and hasattr(self.graph, "to"):
             self.graph = self.graph.to(fn(torch.empty(0)).device)
         return self

@@ -68,6 +68,7 @@ class Graph:
         self._propagation: dict[tuple[bool, torch.dtype], Tensor] = {}
         self._sorted_places: dict[bool, Tensor] = {}
         self._copies: dict[tuple[int, bool], Graph] = {}
+        self._repeated: dict[int, Graph] = {}
 
     @property
     def num_edges(self) -> int:
@@ -245,6 +246,17 @@ class Graph:
             self._sorted_places[loops] = found
         return found
 
+    def weighted(self, edge_weight: Tensor) -> Graph:
+        """The graph with other weights; what was made of its edges is shared.
+
+        Shapes:
+            edge_weight: `(E,)`.
+        """
+        made = object.__new__(Graph)
+        made.__dict__.update(self.__dict__)
+        made.edge_weight, made._sorted, made._propagation, made._repeated = edge_weight, None, {}, {}
+        return made
+
     def to(self, target: torch.device | torch.dtype | str) -> Graph:
         """The graph on a device, or with weights of a dtype."""
         if isinstance(target, torch.dtype):
@@ -273,6 +285,15 @@ class Graph:
         weights = [graph.edge_weight for graph in graphs if graph.edge_weight is not None]
         ids = torch.arange(len(graphs), device=sizes.device).repeat_interleave(sizes)
         return Graph(edges, int(sizes.sum()), torch.cat(weights) if weights else None, batch=ids)
+
+    def repeated(self, count: int) -> Graph:
+        """As many copies of the graph, one behind the other, as one graph; made once, unless weights are learned."""
+        made = self._repeated.get(count)
+        if made is None:
+            made = Graph.batched([self] * count)
+            if made.edge_weight is None or not made.edge_weight.requires_grad:
+                self._repeated[count] = made
+        return made
 
     def __repr__(self) -> str:
         weighted = ", weighted" if self.edge_weight is not None else ""

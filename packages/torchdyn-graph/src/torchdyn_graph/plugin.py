@@ -19,6 +19,7 @@ def torchdyn_components() -> tuple[Component, ...]:
         Component("model", "grand", f"{_HERE}:GRAND", "A graph network that is diffusion", "arXiv:2106.10934"),
         Component("model", "graphcon", f"{_HERE}:GraphCON", "A graph network of oscillators", "arXiv:2202.02296"),
         Component("model", "gcde", f"{_HERE}:GCDE", "A graph network whose depth is solved", "arXiv:1911.07532"),
+        Component("model", "gcdegru", f"{_HERE}:GCDEGRU", "Flows and jumps of series on a graph", "arXiv:1911.07532"),
         Component("layer", "conv", f"{_HERE}:GraphConv", "Graph convolution", "arXiv:1609.02907"),
         Component("layer", "attention", f"{_HERE}:GraphAttention", "Attention to neighbours", "arXiv:1710.10903"),
         Component("layer", "diffusion", f"{_HERE}:GraphDiffusion", "Graph neural diffusion", "arXiv:2106.10934"),

@@ -76,7 +76,7 @@ def core_alone(session: nox.Session) -> None:
 @nox.parametrize("library", [nox.param(name, id=name) for name in ("dgl", "pyg")])
 def graph_with(session: nox.Session, library: str) -> None:
     """Test torchdyn-graph beside DGL, or beside PyG; `tests` does it beside neither."""
-    install(session, *editable("torchdyn-core", "torchdyn-graph", extras=f"[test,{library}]"))
+    install(session, *editable(*with_local_dependencies("torchdyn-graph"), extras=f"[test,{library}]"))
     session.run("pytest", "packages/torchdyn-graph/tests", *session.posargs, env=ENVIRONMENT)
 
 

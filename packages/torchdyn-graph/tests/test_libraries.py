@@ -84,6 +84,16 @@ class TestDGL:
         with pytest.raises(ShapeError, match=r"no features of node type 'b'; wanted 'a', 'b'"):
             NeuralODE(field)({"a": y0["a"]})
 
+    def test_neighbourhoods_that_its_sampler_draws(self, dgl):
+        torch.manual_seed(0)
+        net, graph, x = model(), self.graph(dgl, weighted=True), features()
+        sampler = dgl.dataloading.ShaDowKHopSampler([-1])
+        nodes, seeds, part = sampler.sample(graph, torch.tensor([1]))
+        assert sorted(nodes.tolist()) == [0, 1, 2] and part.num_edges() == 4
+        edges, weights = torch.stack(part.edges()), graph.edata["w"][part.edata[dgl.EID]]
+        want = net(Graph(edges, len(nodes), weights), x[nodes])
+        torch.testing.assert_close(net(part, x[nodes])[: len(seeds)], want[: len(seeds)])
+
 
 @missing("torch_geometric")
 class TestPyG:
@@ -111,6 +121,18 @@ class TestPyG:
             want = NeuralODE(GraphField(GraphSequential(ours, nn.Tanh()), graph))(x)
             got = NeuralODE(GraphField(GraphSequential(theirs, nn.Tanh()), graph))(x)
             torch.testing.assert_close(got, want)
+
+    @pytest.mark.skipif(
+        not any(map(importlib.util.find_spec, ("pyg_lib", "torch_sparse"))),
+        reason="its loader needs pyg-lib or torch-sparse, which are no packages of PyPI's for this torch",
+    )
+    def test_neighbourhoods_that_its_loader_draws(self, pyg):
+        from torch_geometric.loader import NeighborLoader
+
+        net, x = model(), features()
+        data = pyg.data.Data(x=x, edge_index=EDGES)
+        part = next(iter(NeighborLoader(data, [-1] * NODES, batch_size=NODES)))
+        torch.testing.assert_close(net(part, part.x), net(data, x)[part.n_id])
 
 
 @pytest.mark.parametrize("failure", ["ImportError('no dgl')", "FileNotFoundError('libgraphbolt.so')"])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torchdyn_graph.gru import GCDEGRU, GraphGRUCell
     from torchdyn_graph.layer import GraphLayer, GraphSequential
     from torchdyn_graph.model import GraphModel
+    from torchdyn_graph.sampling import Neighbourhood, NeighbourSampler
     from torchdyn_graph.temporal import TemporalGraph
 
 _HOME = {
@@ -37,6 +38,8 @@ _HOME = {
     "GraphLayer": "layer",
     "GraphModel": "model",
     "GraphSequential": "layer",
+    "NeighbourSampler": "sampling",
+    "Neighbourhood": "sampling",
     "OscillatorField": "graphcon",
     "TemporalGraph": "temporal",
     "dirichlet_energy": "energy",
@@ -57,6 +60,8 @@ __all__ = [
     "GraphLayer",
     "GraphModel",
     "GraphSequential",
+    "NeighbourSampler",
+    "Neighbourhood",
     "OscillatorField",
     "TemporalGraph",
     "dirichlet_energy",

@@ -1,12 +1,13 @@
 """Models of graphs, and how smooth what they make is."""
 
 import copy
+import sys
 
 import pytest
 import torch
 from torch import nn
 
-from torchdyn_core import PID, Fixed, IncompatibleError, OptionError, ShapeError, solve
+from torchdyn_core import PID, Fixed, IncompatibleError, MissingExtraError, OptionError, ShapeError, solve
 from torchdyn_core.testing import FieldSuite
 from torchdyn_graph import (
     GCDE,
@@ -20,6 +21,7 @@ from torchdyn_graph import (
     GraphSequential,
     OscillatorField,
     dirichlet_energy,
+    plot_dirichlet_energy,
 )
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 4], [1, 0, 2, 1, 3, 2, 4, 3]])
@@ -189,3 +191,31 @@ def test_fields_refuse_what_they_are_not_for():
         DiffusionField(GraphDiffusion(2), Graph(EDGES, 5))(torch.tensor(0.0), torch.ones(5, 2))
     with pytest.raises(OptionError, match="damping=-1"):
         OscillatorField(GraphConv(2, 2), damping=-1)
+
+
+class TestPictureOfTheEnergy:
+    @pytest.fixture
+    def plt(self):
+        return pytest.importorskip("matplotlib.pyplot", reason="pictures are the extra `plot`")
+
+    def test_it_shows_the_energies(self, plt):
+        graph = Graph(EDGES, 5)
+        path = solve(GraphField(GraphDiffusion(3), graph), torch.randn(5, 3), torch.linspace(0.0, 2.0, 5))
+        stacked = torch.arange(3), torch.randn(3, 5, 4)
+        figure = plot_dirichlet_energy(graph, {"diffusion": path, "layers": stacked})
+        (first, second), axes = figure.axes[0].lines, figure.axes[0]
+        assert first.get_xdata().tolist() == path.ts.tolist() and second.get_xdata().tolist() == [0, 1, 2]
+        torch.testing.assert_close(
+            torch.as_tensor(first.get_ydata()).float(), dirichlet_energy(graph, path.ys.detach())
+        )
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["diffusion", "layers"]
+        assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("depth t", "Dirichlet energy", "log")
+        plt.close(figure)
+
+    def test_one_has_no_legend_and_what_is_missing_is_said(self, plt, monkeypatch):
+        figure = plot_dirichlet_energy(EDGES, (torch.arange(2), torch.randn(2, 5, 4)))
+        assert figure.axes[0].get_legend() is None
+        plt.close(figure)
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        with pytest.raises(MissingExtraError, match=r'pip install "torchdyn-graph\[plot\]"'):
+            plot_dirichlet_energy(EDGES, (torch.arange(2), torch.randn(2, 5, 4)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torchdyn_graph.gru import GCDEGRU, GraphGRUCell
     from torchdyn_graph.layer import GraphLayer, GraphSequential
     from torchdyn_graph.model import GraphModel
+    from torchdyn_graph.plots import plot_dirichlet_energy
     from torchdyn_graph.sampling import Neighbourhood, NeighbourSampler
     from torchdyn_graph.temporal import TemporalGraph
 
@@ -43,6 +44,7 @@ _HOME = {
     "OscillatorField": "graphcon",
     "TemporalGraph": "temporal",
     "dirichlet_energy": "energy",
+    "plot_dirichlet_energy": "plots",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "OscillatorField",
     "TemporalGraph",
     "dirichlet_energy",
+    "plot_dirichlet_energy",
 ]
 
 

@@ -129,7 +129,7 @@ def doctests(session: nox.Session) -> None:
 def tutorials(session: nox.Session) -> None:
     """Run every tutorial, with little training; `-- full` trains as much as a reader would."""
     tools = editable("torchdyn-core", extras="[plot,progress]")
-    install(session, *tools, *editable("torchdyn-augment"), *editable("torchdyn-datasets"), "scikit-learn")
+    install(session, *tools, *editable("torchdyn-augment", "torchdyn-datasets", "torchdyn-graph"), "scikit-learn")
     amount = {} if session.posargs == ["full"] else {"TORCHDYN_TUTORIALS": "fast"}
     with session.chdir(session.create_tmp()):
         for script in sorted((ROOT / "tutorials").glob("[0-9]*.py")):
@@ -138,7 +138,7 @@ def tutorials(session: nox.Session) -> None:
 
 def run_experiments(session: nox.Session, *arguments: str) -> None:
     """Install what the experiments need, and run them."""
-    install(session, *editable("torchdyn-core"), *editable("torchdyn-augment", "torchdyn-datasets"))
+    install(session, *editable("torchdyn-core"), *editable("torchdyn-augment", "torchdyn-datasets", "torchdyn-graph"))
     session.run("python", "-m", "experiments", *arguments, env=ENVIRONMENT)
 
 

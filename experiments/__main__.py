@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from experiments import annuli, flip, galerkin, mnist, moving_weights, report
+from experiments import annuli, citations, depth, flip, galerkin, kuramoto, mnist, moving_weights, report
 from experiments.outcome import Outcome
 
 EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
@@ -18,6 +18,9 @@ EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
     "galerkin": galerkin.run,
     "moving-weights": moving_weights.run,
     "mnist": mnist.run,
+    "citations": citations.run,
+    "depth": depth.run,
+    "kuramoto": kuramoto.run,
 }
 
 

@@ -12,7 +12,7 @@ from experiments.outcome import Outcome
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-PACKAGES = ("torchdyn-core", "torchdyn-augment", "torchdyn-datasets", "torch", "numpy")
+PACKAGES = ("torchdyn-core", "torchdyn-augment", "torchdyn-datasets", "torchdyn-graph", "torch", "numpy")
 
 
 def render(outcomes: Sequence[Outcome], seconds: dict[str, float]) -> str:

@@ -24,12 +24,15 @@ def adjacency(loops=True):
 
 @pytest.mark.parametrize(("ins", "outs"), [(3, 2), (2, 3)])
 @pytest.mark.parametrize("loops", [True, False])
-def test_convolution(ins, outs, loops):
-    layer, x = GraphConv(ins, outs, loops=loops).double(), features(ins)
+@pytest.mark.parametrize("own", [True, False])
+def test_convolution(ins, outs, loops, own):
+    layer, x = GraphConv(ins, outs, loops=loops, own=own).double(), features(ins)
     nn.init.normal_(layer.bias)
     a = adjacency(loops)
     scale = torch.where(a.sum(1) > 0, a.sum(1).clamp(min=1e-30).rsqrt(), 0.0)
     want = scale[:, None] * a * scale @ x @ layer.linear.weight.T + layer.bias
+    if own:
+        want = want + x @ layer.own.weight.T
     torch.testing.assert_close(layer(Graph(EDGES, NODES), x), want)
 
 

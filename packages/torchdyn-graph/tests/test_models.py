@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import warnings
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from torchdyn_graph import (
     dirichlet_energy,
     plot_dirichlet_energy,
 )
+from torchdyn_graph.layer import FeatureDropout
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2, 3, 3, 4], [1, 0, 2, 1, 3, 2, 4, 3]])
 RK4 = {"solver": "rk4", "controller": Fixed(steps=1)}
@@ -51,7 +53,7 @@ def test_one_model_is_for_every_graph():
 
 
 def test_dropout_is_of_training_alone_and_one_mask_a_solve():
-    net, graph, x = model(dropout=0.4, field_dropout=0.9), Graph(EDGES, 5), torch.randn(5, 6)
+    net, graph, x = model(input_dropout=0.4, dropout=0.4, field_dropout=0.9), Graph(EDGES, 5), torch.randn(5, 6)
     assert not torch.equal(net(graph, x), net(graph, x))
     net.eval()
     assert torch.equal(net(graph, x), net(graph, x))
@@ -219,3 +221,39 @@ class TestPictureOfTheEnergy:
         monkeypatch.setitem(sys.modules, "matplotlib", None)
         with pytest.raises(MissingExtraError, match=r'pip install "torchdyn-graph\[plot\]"'):
             plot_dirichlet_energy(EDGES, (torch.arange(2), torch.randn(2, 5, 4)))
+
+
+class TestSparseFeatures:
+    """Sparse rows are what the same dense ones are, dropped entries included."""
+
+    @pytest.mark.parametrize("layout", ["to_sparse_csr", "to_sparse_coo"])
+    @pytest.mark.parametrize("kind", [GCDE, GRAND, GraphCON])
+    def test_a_model_has_the_same_scores_and_gradients(self, kind, layout):
+        torch.manual_seed(0)
+        net, graph = kind(6, 8, 2, solver="rk4", controller=Fixed(steps=1)).double(), Graph(EDGES, 5)
+        x = torch.where(torch.rand(5, 6) < 0.3, torch.randn(5, 6), 0.0).double()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says once a process that its sparse rows are young
+            sparse = getattr(x, layout)()
+        weights = tuple(net.parameters())
+        want, got = net(graph, x), net(graph, sparse)
+        torch.testing.assert_close(got, want)
+        pairs = (torch.autograd.grad(out.square().sum(), weights) for out in (got, want))
+        for one, two in zip(*pairs, strict=True):
+            torch.testing.assert_close(one, two)
+
+    @pytest.mark.parametrize("layout", ["to_sparse_csr", "to_sparse_coo"])
+    def test_stored_entries_are_dropped_and_scaled(self, layout):
+        torch.manual_seed(0)
+        x = torch.eye(1000).mul(3.0)
+        dropped = FeatureDropout(0.4)(getattr(x, layout)()).to_dense()
+        kept = dropped.diagonal() != 0
+        assert torch.equal(dropped, torch.diag(torch.where(kept, 3.0 / 0.6, 0.0)))
+        assert 550 < kept.sum() < 650
+        assert torch.equal(FeatureDropout(0.4).eval()(getattr(x, layout)()).to_dense(), x)
+
+    def test_a_wide_convolution_takes_them_and_other_layouts_are_refused(self):
+        layer, x = GraphConv(2, 5), torch.eye(5)[:, :2]
+        torch.testing.assert_close(layer(Graph(EDGES, 5), x.to_sparse_coo()), layer(Graph(EDGES, 5), x))
+        with pytest.raises(ShapeError, match="sparse_csc"):
+            FeatureDropout(0.4)(x.to_sparse_csc())

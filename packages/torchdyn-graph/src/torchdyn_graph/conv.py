@@ -20,16 +20,20 @@ class GraphConv(GraphLayer):
         in_features: What a node has.
         out_features: What it has behind the layer.
         loops: Whether a node sees itself, `+ I`.
+        own: Whether what a node itself has gets weights of its own, `+ x V`. Without loops that is a Chebyshev filter
+            of first order, which can tell a node from its neighbours.
         bias: Whether there is one.
 
     Shapes:
-        x: `(N, in_features)`.  output: `(N, out_features)`.
+        x: `(N, in_features)`, dense or sparse.  output: `(N, out_features)`.
 
     Raises:
         ShapeError: If `x` has not a row for each node of the graph.
 
     References:
         Kipf, Welling (2017), Semi-supervised classification with graph convolutional networks. arXiv 1609.02907
+        Defferrard, Bresson, Vandergheynst (2016), Convolutional neural networks on graphs with fast localized spectral
+        filtering. arXiv 1606.09375
 
     Example:
         >>> import torch
@@ -38,10 +42,14 @@ class GraphConv(GraphLayer):
         torch.Size([3, 3])
     """
 
-    def __init__(self, in_features: int, out_features: int, *, loops: bool = True, bias: bool = True) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, *, loops: bool = True, own: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features, bias=False)
-        nn.init.xavier_uniform_(self.linear.weight)
+        self.own = nn.Linear(in_features, out_features, bias=False) if own else None
+        for layer in (self.linear, *([self.own] if own else [])):
+            nn.init.xavier_uniform_(layer.weight)
         self.bias = nn.Parameter(self.linear.weight.new_zeros(out_features)) if bias else None
         self.loops = loops
 
@@ -52,9 +60,11 @@ class GraphConv(GraphLayer):
     def propagate(self, graph: Graph, x: Tensor) -> Tensor:
         graph, weight = graph.looped(self.loops), graph.propagation(self.loops, x.dtype)
         # sums over neighbours are cheaper the less a node has
-        first = self.linear.out_features <= self.linear.in_features
+        first = self.linear.out_features <= self.linear.in_features or x.layout != torch.strided
         out = graph.sum(self.linear(x), weight) if first else self.linear(graph.sum(x, weight))
+        if self.own is not None:
+            out = out + self.own(x)
         return out if self.bias is None else out + self.bias
 
     def extra_repr(self) -> str:
-        return f"loops={self.loops}, bias={self.bias is not None}"
+        return f"loops={self.loops}, own={self.own is not None}, bias={self.bias is not None}"

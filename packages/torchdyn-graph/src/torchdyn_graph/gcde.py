@@ -9,7 +9,7 @@ from torch import nn
 from torchdyn_core import SolveDropout
 from torchdyn_graph.conv import GraphConv
 from torchdyn_graph.field import GraphField
-from torchdyn_graph.layer import GraphSequential
+from torchdyn_graph.layer import FeatureDropout, GraphSequential
 from torchdyn_graph.model import GraphModel
 
 __all__ = ["GCDE"]
@@ -23,12 +23,13 @@ class GCDE(GraphModel):
         hidden_dim: What it has in the state.
         out_dim: How many scores it gets.
         net: The field's network, called as `net(graph, x)`. Default: two convolutions with a softplus between.
-        dropout: Share of the input, and of the state before the last layer, that is dropped in training.
+        input_dropout: Share of the input that is dropped in training.
+        dropout: Share of the state before the last layer that is.
         field_dropout: Share of the state that is dropped within the field, in a mask that stays for a solve.
         solve_options: Options of `NeuralODE`: `solver`, `controller`, `adjoint`, `compile`, `t1`, ...
 
     Shapes:
-        x: `(N, in_dim)`.  output: `(N, out_dim)`.
+        x: `(N, in_dim)`, dense or sparse.  output: `(N, out_dim)`.
 
     Raises:
         ShapeError: If `x` has not a row for each node of the graph.
@@ -54,6 +55,7 @@ class GCDE(GraphModel):
         out_dim: int,
         *,
         net: nn.Module | None = None,
+        input_dropout: float = 0.0,
         dropout: float = 0.0,
         field_dropout: float = 0.0,
         **solve_options: Any,
@@ -64,7 +66,7 @@ class GCDE(GraphModel):
                 SolveDropout(field_dropout), GraphConv(hidden_dim, hidden_dim),
             )  # fmt: skip
         super().__init__(
-            encoder=GraphSequential(nn.Dropout(dropout), GraphConv(in_dim, hidden_dim), nn.ReLU()),
+            encoder=GraphSequential(FeatureDropout(input_dropout), GraphConv(in_dim, hidden_dim), nn.ReLU()),
             field=GraphField(net),
             decoder=GraphSequential(nn.Dropout(dropout), GraphConv(hidden_dim, out_dim)),
             **solve_options,

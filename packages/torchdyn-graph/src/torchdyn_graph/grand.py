@@ -12,6 +12,7 @@ from torchdyn_core.tree import Tree
 from torchdyn_graph.diffusion import GraphDiffusion
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.graph import Graph
+from torchdyn_graph.layer import FeatureDropout
 from torchdyn_graph.model import GraphModel
 from torchdyn_graph.temporal import TemporalGraph
 
@@ -100,11 +101,12 @@ class GRAND(GraphModel):
         source: Whether the initial state is a source.
         attention: Size of all keys together.
         heads: Of the attention.
-        dropout: Share of the input, and of the state before the last layer, that is dropped in training.
+        input_dropout: Share of the input that is dropped in training.
+        dropout: Share of the state before the last layer that is.
         solve_options: Options of `NeuralODE`: `solver`, `controller`, `adjoint`, `compile`, `t1`, ...
 
     Shapes:
-        x: `(N, in_dim)`.  output: `(N, out_dim)`.
+        x: `(N, in_dim)`, dense or sparse.  output: `(N, out_dim)`.
 
     Raises:
         ShapeError: If `x` has not a row for each node of the graph.
@@ -130,11 +132,12 @@ class GRAND(GraphModel):
         source: bool = True,
         attention: int = 16,
         heads: int = 1,
+        input_dropout: float = 0.0,
         dropout: float = 0.0,
         **solve_options: Any,
     ) -> None:
         super().__init__(
-            encoder=nn.Sequential(nn.Dropout(dropout), nn.Linear(in_dim, hidden_dim)),
+            encoder=nn.Sequential(FeatureDropout(input_dropout), nn.Linear(in_dim, hidden_dim)),
             field=DiffusionField(GraphDiffusion(hidden_dim, attention, heads), linear=linear, source=source),
             decoder=nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_dim, out_dim)),
             **solve_options,

@@ -12,6 +12,7 @@ from torchdyn_core import OptionError
 from torchdyn_core.tree import Tree
 from torchdyn_graph.conv import GraphConv
 from torchdyn_graph.field import GraphField
+from torchdyn_graph.layer import FeatureDropout
 from torchdyn_graph.model import GraphModel
 
 __all__ = ["GraphCON", "OscillatorField"]
@@ -81,11 +82,12 @@ class GraphCON(GraphModel):
         net: What couples nodes, called as `net(graph, x)`. Default: a convolution.
         stiffness: How strongly nodes are drawn to zero.
         damping: How strongly they are slowed down.
-        dropout: Share of the input, and of the state before the last layer, that is dropped in training.
+        input_dropout: Share of the input that is dropped in training.
+        dropout: Share of the state before the last layer that is.
         solve_options: Options of `NeuralODE`: `solver`, `controller`, `adjoint`, `compile`, `t1`, ...
 
     Shapes:
-        x: `(N, in_dim)`.  output: `(N, out_dim)`.
+        x: `(N, in_dim)`, dense or sparse.  output: `(N, out_dim)`.
 
     Raises:
         ShapeError: If `x` has not a row for each node of the graph.
@@ -109,11 +111,12 @@ class GraphCON(GraphModel):
         net: nn.Module | None = None,
         stiffness: float = 1.0,
         damping: float = 1.0,
+        input_dropout: float = 0.0,
         dropout: float = 0.0,
         **solve_options: Any,
     ) -> None:
         super().__init__(
-            encoder=nn.Sequential(nn.Dropout(dropout), nn.Linear(in_dim, hidden_dim)),
+            encoder=nn.Sequential(FeatureDropout(input_dropout), nn.Linear(in_dim, hidden_dim)),
             field=OscillatorField(
                 GraphConv(hidden_dim, hidden_dim) if net is None else net, stiffness=stiffness, damping=damping
             ),

@@ -27,7 +27,7 @@ _FIXED = {
 
 
 class GraphGRUCell(nn.Module):
-    """A gated recurrent unit whose linear maps are graph convolutions: nodes see what neighbours observed.
+    """A gated recurrent unit whose linear maps are filters on a graph: nodes see what neighbours observed, too.
 
     Arguments:
         in_features: What a node observes.
@@ -53,8 +53,9 @@ class GraphGRUCell(nn.Module):
 
     def __init__(self, in_features: int, hidden_features: int) -> None:
         super().__init__()
-        self.gates = GraphConv(in_features + hidden_features, 2 * hidden_features)
-        self.candidate = GraphConv(in_features + hidden_features, hidden_features)
+        features = in_features + hidden_features
+        self.gates = _filter(features, 2 * hidden_features)
+        self.candidate = _filter(features, hidden_features)
 
     def forward(self, graph: Any, x: Tensor, state: Tensor) -> Tensor:
         """The state behind an observation."""
@@ -76,7 +77,8 @@ class GCDEGRU(nn.Module):
         in_dim: What a node observes.
         hidden_dim: What it has in the state.
         out_dim: What is forecast for it.
-        net: The field's network, called as `net(graph, x)`. Default: two convolutions with a tanh between.
+        net: The field's network, called as `net(graph, x)`. Default: two filters of
+            first order with a tanh between.
         solve_options: Options of `solve`: `solver`, `controller`, `adjoint`, `compile`, ...
 
     Shapes:
@@ -107,7 +109,7 @@ class GCDEGRU(nn.Module):
         for name in _FIXED.keys() & solve_options.keys():
             raise OptionError(f"GCDEGRU takes no option {name!r}: {_FIXED[name]}")
         if net is None:
-            net = GraphSequential(GraphConv(hidden_dim, hidden_dim), nn.Tanh(), GraphConv(hidden_dim, hidden_dim))
+            net = GraphSequential(_filter(hidden_dim, hidden_dim), nn.Tanh(), _filter(hidden_dim, hidden_dim))
         self.in_dim, self.hidden_dim = in_dim, hidden_dim
         self.ode = NeuralODE(GraphField(net), **solve_options)
         self.cell = GraphGRUCell(2 * in_dim, hidden_dim)  # what is observed, and whether it is
@@ -161,3 +163,8 @@ class GCDEGRU(nn.Module):
         ode._modules["field"] = field.on(graph)
         ode.options = {**self.ode.options, "per_sample": graph.batch}
         return ode
+
+
+def _filter(in_features: int, out_features: int) -> GraphConv:
+    """A Chebyshev filter of first order: a node has to be told from its neighbours."""
+    return GraphConv(in_features, out_features, loops=False, own=True)

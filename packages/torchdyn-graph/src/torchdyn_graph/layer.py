@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchdyn_core import IncompatibleError
+from torchdyn_core import IncompatibleError, ShapeError
 from torchdyn_graph.bridges import called, native
 from torchdyn_graph.graph import Graph
 
-__all__ = ["GraphLayer", "GraphSequential"]
+__all__ = ["FeatureDropout", "GraphLayer", "GraphSequential"]
 
 
 class GraphLayer(nn.Module):
@@ -78,3 +78,37 @@ class GraphSequential(nn.Module):
         for layer in self.layers:
             x = layer(graph, x) if isinstance(layer, (GraphLayer, GraphSequential)) else called(layer, graph, x)
         return x
+
+
+class FeatureDropout(nn.Dropout):
+    """Dropout of what nodes have, dense or sparse: of sparse rows it drops stored entries, which cost it alone.
+
+    Words of documents are sparse: Cora's features are to 99 % zero.
+
+    Arguments:
+        p: Probability of an entry to be dropped.
+
+    Shapes:
+        x, output: any, alike.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph.layer import FeatureDropout
+        >>> FeatureDropout(0.0)(torch.eye(3).to_sparse_csr()).layout
+        torch.sparse_csr
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What is left, scaled up."""
+        if x.layout == torch.strided:
+            return super().forward(x)
+        if not self.training or self.p == 0.0:
+            return x
+        if x.layout == torch.sparse_coo:
+            x = x.coalesce()
+            indices, values = x.indices(), super().forward(x.values())
+            return torch.sparse_coo_tensor(indices, values, x.shape, is_coalesced=True, check_invariants=False)
+        if x.layout == torch.sparse_csr:
+            values = super().forward(x.values())
+            return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
+        raise ShapeError(f"x is {x.layout}; wanted strided, sparse_coo or sparse_csr: x.to_sparse_csr()")

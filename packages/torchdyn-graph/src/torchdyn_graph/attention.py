@@ -77,7 +77,7 @@ class GraphAttention(GraphLayer):
         source, target = ((values * weight).sum(-1).flatten() for weight in (self.of_source, self.of_target))
         ends = copies.ends
         scores = functional.leaky_relu(source[ends[0]] + target[ends[1]], self.slope)
-        out: Tensor = copies.sum(values.flatten(0, 1), copies.softmax(scores)).unflatten(0, (-1, self.heads))
+        out: Tensor = copies.attended(values.flatten(0, 1), scores).unflatten(0, (-1, self.heads))
         out = out.mean(1) if self.mean else out.flatten(1)
         return out if self.bias is None else out + self.bias
 

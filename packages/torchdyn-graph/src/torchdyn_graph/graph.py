@@ -152,13 +152,29 @@ class Graph:
         Shapes:
             scores, output: `(E,)`, edges sorted by target.
         """
+        powers = self._powers(scores)
+        total = from_neighbours(powers.new_ones(self.num_nodes, 1), powers, self.edges)[:, 0]
+        return powers / total[self.ends[1]]
+
+    def attended(self, x: Tensor, scores: Tensor) -> Tensor:
+        """For each node the mean over what its neighbours have, weighted by `softmax(scores)`; 0 without neighbours.
+
+        Sum and weights' total are taken at once: what is divided are nodes, of which there are fewer than edges.
+
+        Shapes:
+            x, output: `(N, D)`.  scores: `(E,)`, edges sorted by target.
+        """
+        both = from_neighbours(torch.cat((self.checked(x), x.new_ones(len(x), 1)), 1), self._powers(scores), self.edges)
+        return both[:, :-1] / both[:, -1:].clamp(min=0.5)  # it is at least 1 where there is a neighbour
+
+    def _powers(self, scores: Tensor) -> Tensor:
+        """Exponentials of scores, of each node's edges as parts of the largest one."""
         target = self.ends[1]
         # the largest of a node's own: of a larger one all exponentials could vanish
         largest = scores.detach().new_full((self.num_nodes,), -torch.inf)
         largest = largest.scatter_reduce(0, target, scores.detach(), "amax")
         powers: Tensor = (scores - largest[target]).exp()
-        total = from_neighbours(powers.new_ones(self.num_nodes, 1), powers, self.edges)[:, 0]
-        return powers / total[target]
+        return powers
 
     def checked(self, x: Tensor) -> Tensor:
         """A tensor with a row for each node, where the graph lies.

@@ -174,5 +174,6 @@ def experiments(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against peers, side by side, and write benchmarks/README.md; `-- --fast` tries it without writing."""
-    install(session, *editable("torchdyn-core", extras="[torchdiffeq,plot]"), *PEERS)
+    graph = editable("torchdyn-datasets", "torchdyn-graph", extras="[dgl,pyg]")
+    install(session, *editable("torchdyn-core", extras="[torchdiffeq,plot]"), *graph, *PEERS)
     session.run("python", "-m", "benchmarks", *session.posargs, env=ENVIRONMENT)

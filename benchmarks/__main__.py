@@ -15,6 +15,8 @@ from benchmarks import (
     bounded_memory,
     energy_network,
     first_call,
+    graph_layers,
+    graph_solve,
     growth,
     lotka_volterra,
     mlp_training,
@@ -35,6 +37,8 @@ FAMILIES = (
     first_call,
     growth,
     work_precision,
+    graph_layers,
+    graph_solve,
 )
 ROWS: dict[str, Callable[..., list[report.Finding]]] = {k: row for family in FAMILIES for k, row in family.ROWS.items()}
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from benchmarks import lotka_volterra, mlp_training
 from benchmarks.compare import Contender
 from benchmarks.figures import Curve, Figure, Panel
-from benchmarks.measure import Bound, fastest
+from benchmarks.measure import Bound, exponent, fastest
 from benchmarks.problem import Problem
 from benchmarks.sides import by_diffrax, by_torchdiffeq, ours
 
@@ -56,11 +55,6 @@ class Sweep:
 
     def _last(self, name: str) -> float:
         return self.points[name][-1][1] if name in self.points else 0.0
-
-
-def exponent(x: Sequence[float], y: Sequence[float]) -> float:
-    """The slope of a straight line through the logarithms."""
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
 def horizon(*, fast: bool) -> list[Bound | Figure]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch.utils.benchmark import Timer
 
 
@@ -128,7 +129,7 @@ class Bound:
 
 
 def interleaved(
-    calls: dict[str, Callable[[], object]], *, fast: bool, rounds: int = 25, block: float = 0.2
+    calls: dict[str, Callable[[], object]], *, fast: bool, rounds: int = 25, block: float = 0.2, threads: int = 1
 ) -> dict[str, list[float]]:
     """Time several calls in turns, so that a change in the machine's speed meets all of them.
 
@@ -137,13 +138,14 @@ def interleaved(
         fast: Only try whether everything runs.
         rounds: How often each has its turn.
         block: Seconds that a turn takes, or one call where that is longer.
+        threads: How many torch may use.
 
     Returns:
         Seconds of a call, for each name and round.
     """
     if fast:
         rounds, block = 2, 0.0
-    timers = {name: Timer("call()", globals={"call": call}, num_threads=1) for name, call in calls.items()}
+    timers = {name: Timer("call()", globals={"call": call}, num_threads=threads) for name, call in calls.items()}
     numbers = {name: max(1, round(block / timer.timeit(1).median)) for name, timer in timers.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds):
@@ -157,3 +159,8 @@ def fastest(calls: dict[str, Callable[[], object]], *, fast: bool) -> dict[str, 
     """Seconds of a call in the best of a few rounds, for each name: for the points of curves."""
     seconds = interleaved(calls, fast=fast, rounds=7, block=0.1)
     return {name: min(times) for name, times in seconds.items()}
+
+
+def exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """The slope of a straight line through the logarithms."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])

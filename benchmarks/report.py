@@ -13,7 +13,10 @@ from benchmarks.measure import Bound, Comparison, Side
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-PACKAGES = ("torchdyn-core", "torch", "torchdiffeq", "torchode", "diffrax", "jax", "numpy", "scipy")
+PACKAGES = (
+    "torchdyn-core", "torchdyn-graph", "torch", "torchdiffeq", "torchode", "diffrax", "jax", "dgl", "torch-geometric",
+    "numpy", "scipy",
+)  # fmt: skip
 
 Finding = Comparison | Bound | Figure
 

@@ -1,11 +1,11 @@
 """Depth without oversmoothing: GRAND and GraphCON against stacked convolutions, on Cora's public split.
 
-Depth is the number of Euler's steps for the two models that are solved (Chamberlain et al. 2021, arXiv 2106.10934; Rusch
-et al. 2022, arXiv 2202.02296), the number of hidden convolutions for the stack. All have 64 numbers a node. GRAND is
-trained as in `citations`, the others by Adam at 0.01 and weight decay 5e-4, 300 steps, which told the validation nodes
-better at depth 2; dropout was chosen so, too. Each run keeps the model that told the validation nodes best, and looks at
-the test nodes once, at the end. GraphCON's steps are of 1/2: with stiffness and damping of 1 explicit steps of 1 are at
-the edge of what is stable.
+Depth is the number of Euler's steps for the two models that are solved (Chamberlain et al. 2021, arXiv 2106.10934;
+Rusch et al. 2022, arXiv 2202.02296), the number of hidden convolutions for the stack. All have 64 numbers a node.
+GRAND is trained as in `citations`, the others by Adam at 0.01 and weight decay 5e-4, 300 steps, which told the
+validation nodes better at depth 2; dropout was chosen so, too. Each run keeps the model that told the validation nodes
+best, and looks at the test nodes once, at the end. GraphCON takes steps of 1/2: with stiffness and damping of 1
+explicit steps of 1 are at the edge of what is stable.
 """
 
 from __future__ import annotations

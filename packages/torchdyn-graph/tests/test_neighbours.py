@@ -56,9 +56,26 @@ def test_other_dtypes(dtype):
 
 def test_torch_knows_them_as_operations():
     graph, x, y, weight = made()
-    for name, inputs in (("from_neighbours", (x, weight)), ("along_edges", (y, x))):
-        arguments = (*(value.clone().requires_grad_() for value in inputs), *graph.edges.parts())
+    turned = weight.detach()[graph.edges.turn]
+    for name, inputs, rest in (
+        ("from_neighbours", (x, weight), (None,)), ("from_neighbours", (x,), (weight.detach(), turned)),
+        ("along_edges", (y, x), ()),
+    ):  # fmt: skip
+        arguments = (*(value.clone().requires_grad_() for value in inputs), *rest, *graph.edges.parts())
         torch.library.opcheck(getattr(torch.ops.torchdyn_graph, name).default, arguments)
+
+
+def test_weights_that_are_known_in_both_orders_change_nothing():
+    graph, x, _, weight = made()
+    weight = weight.detach()
+    turned = weight[graph.edges.turn]
+    gradgradcheck = torch.autograd.gradgradcheck
+    assert gradgradcheck(lambda x: from_neighbours(x, weight, graph.edges, turned).pow(2), x.requires_grad_())
+    grads = [
+        torch.autograd.grad(from_neighbours(x, weight, graph.edges, given).pow(2).sum(), x)[0]
+        for given in (None, turned)
+    ]
+    assert torch.equal(*grads)
 
 
 def test_no_edges_and_no_nodes():

@@ -48,8 +48,9 @@ class GraphConv(GraphLayer):
         super().__init__()
         self.linear = nn.Linear(in_features, out_features, bias=False)
         self.own = nn.Linear(in_features, out_features, bias=False) if own else None
-        for layer in (self.linear, *([self.own] if own else [])):
-            nn.init.xavier_uniform_(layer.weight)
+        for layer in (self.linear, self.own):
+            if layer is not None:
+                nn.init.xavier_uniform_(layer.weight)
         self.bias = nn.Parameter(self.linear.weight.new_zeros(out_features)) if bias else None
         self.loops = loops
 
@@ -58,10 +59,9 @@ class GraphConv(GraphLayer):
         graph.propagation(self.loops, dtype)
 
     def propagate(self, graph: Graph, x: Tensor) -> Tensor:
-        graph, weight = graph.looped(self.loops), graph.propagation(self.loops, x.dtype)
         # sums over neighbours are cheaper the less a node has
         first = self.linear.out_features <= self.linear.in_features or x.layout != torch.strided
-        out = graph.sum(self.linear(x), weight) if first else self.linear(graph.sum(x, weight))
+        out = graph.propagated(self.linear(x), self.loops) if first else self.linear(graph.propagated(x, self.loops))
         if self.own is not None:
             out = out + self.own(x)
         return out if self.bias is None else out + self.bias

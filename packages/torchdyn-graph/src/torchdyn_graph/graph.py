@@ -65,7 +65,7 @@ class Graph:
         self._edges: Incidence | None = None
         self._sorted: Tensor | None = None
         self._ends: Tensor | None = None
-        self._propagation: dict[tuple[bool, torch.dtype], Tensor] = {}
+        self._propagation: dict[tuple[bool, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._sorted_places: dict[bool, Tensor] = {}
         self._copies: dict[tuple[int, bool], Graph] = {}
         self._repeated: dict[int, Graph] = {}
@@ -121,21 +121,25 @@ class Graph:
             self._sorted = self.edge_weight[self.order]
         return self._sorted.to(dtype)
 
-    def sum(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    def sum(self, x: Tensor, weight: Tensor | None = None, turned: Tensor | None = None) -> Tensor:
         """For each node the weighted sum over what its neighbours, the sources of its edges, have.
 
         Arguments:
             x: What nodes have.
             weight: Of the edges, sorted by target. Default: the graph's own.
+            turned: The same, sorted by source, where they are known and need no gradient: for the backward pass.
 
         Shapes:
-            x: `(N, *)`.  weight: `(E,)`.  output: `(N, *)`.
+            x: `(N, *)`.  weight, turned: `(E,)`.  output: `(N, *)`.
 
         Raises:
             ShapeError: If `x` has not a row for each node.
         """
         flat = self.checked(x).flatten(1) if x.dim() > 1 else self.checked(x)[:, None]
-        made = from_neighbours(flat, self.weights(x.dtype) if weight is None else weight, self.edges)
+        if weight is None:
+            weight = self.weights(x.dtype)
+            turned = weight if self.edge_weight is None else None
+        made = from_neighbours(flat, weight, self.edges, turned)
         return made.reshape(x.shape)
 
     def dot(self, y: Tensor, x: Tensor) -> Tensor:
@@ -231,12 +235,27 @@ class Graph:
         """The graph without weights, each node with an edge to itself if `loops`; made once."""
         return self.copies(1, loops)
 
+    def propagated(self, x: Tensor, loops: bool) -> Tensor:
+        """For each node the sum over its neighbours, itself among them if `loops`, weighted by `propagation`.
+
+        Shapes:
+            x, output: `(N, *)`.
+
+        Raises:
+            ShapeError: If `x` has not a row for each node.
+        """
+        return self.looped(loops).sum(x, *self._both_ways(loops, x.dtype))
+
     def propagation(self, loops: bool, dtype: torch.dtype) -> Tensor:
         """Weights `w / sqrt(d_source d_target)` of the edges of `looped(loops)`, sorted by target.
 
         `d` is the sum of weights that come into a node; loops that are added weigh 1. Nodes that nothing comes into
         pass nothing on either: they have no degree to divide by. Made once, unless the graph's weights are learned.
         """
+        return self._both_ways(loops, dtype)[0]
+
+    def _both_ways(self, loops: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """What edges weigh in a propagation, sorted by target and, unless weights are learned, by source."""
         learned = self.edge_weight is not None and self.edge_weight.requires_grad
         made = None if learned else self._propagation.get((loops, dtype))
         if made is not None:
@@ -249,9 +268,10 @@ class Graph:
         degree = from_neighbours(weight.new_ones(self.num_nodes, 1), weight, graph.edges)[:, 0]
         scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(dtype).tiny).rsqrt(), torch.zeros_like(degree))
         source, target = graph.ends
-        made = weight * scale[source] * scale[target]
-        if not learned:
-            self._propagation[loops, dtype] = made
+        weight = weight * scale[source] * scale[target]
+        if learned:
+            return weight, None
+        made = self._propagation[loops, dtype] = weight, weight[graph.edges.turn]
         return made
 
     def _places(self, loops: bool) -> Tensor:

@@ -50,16 +50,18 @@ class Incidence:
         return self.source, self.into, self.turn, self.target, self.out, self.back
 
 
-def from_neighbours(x: Tensor, weight: Tensor, edges: Incidence) -> Tensor:
+def from_neighbours(x: Tensor, weight: Tensor, edges: Incidence, turned: Tensor | None = None) -> Tensor:
     """For each node the weighted sum of what its neighbours have: `out[i] = sum over edges (j, i) of weight x[j]`.
 
     Arguments:
         x: What nodes have.
         weight: Of edges that are sorted by target.
         edges: Which these are.
+        turned: The weights of edges that are sorted by source, `weight[edges.turn]`, where they are known and need no
+            gradient: a backward pass has them gathered else.
 
     Shapes:
-        x: `(N, D)`.  weight: `(E,)`, of the same dtype.  output: `(N, D)`.
+        x: `(N, D)`.  weight, turned: `(E,)`, of the same dtype.  output: `(N, D)`.
 
     Example:
         >>> import torch
@@ -68,7 +70,7 @@ def from_neighbours(x: Tensor, weight: Tensor, edges: Incidence) -> Tensor:
         >>> from_neighbours(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1.0, 10.0]), edges).tolist()
         [[32.0], [0.0], [0.0]]
     """
-    made: Tensor = torch.ops.torchdyn_graph.from_neighbours(x, weight, *edges.parts())
+    made: Tensor = torch.ops.torchdyn_graph.from_neighbours(x, weight, turned, *edges.parts())
     return made
 
 
@@ -107,7 +109,7 @@ with warnings.catch_warnings():
 
 _EDGES = "Tensor source, Tensor into, Tensor turn, Tensor target, Tensor out, Tensor back"
 _LIBRARY = torch.library.Library("torchdyn_graph", "DEF")
-_LIBRARY.define(f"from_neighbours(Tensor x, Tensor weight, {_EDGES}) -> Tensor")
+_LIBRARY.define(f"from_neighbours(Tensor x, Tensor weight, Tensor? turned, {_EDGES}) -> Tensor")
 _LIBRARY.define(f"along_edges(Tensor y, Tensor x, {_EDGES}) -> Tensor")
 
 
@@ -116,14 +118,14 @@ def _targets(source: Tensor, into: Tensor) -> Tensor:
     return nodes.repeat_interleave(into.diff(), output_size=len(source))
 
 
-def _gathered(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+def _gathered(x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
     out = x.new_zeros((len(into) - 1, x.shape[1]))
     return out.index_add_(0, _targets(source, into), x[source] * weight[:, None])
 
 
-def _bagged(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+def _bagged(x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
     if not len(source) or x.is_complex():
-        return _gathered(x, weight, source, into)
+        return _gathered(x, weight, turned, source, into)
     made: Tensor = torch.ops.aten._embedding_bag(x.contiguous(), source, into, False, 0, False, weight, True, -1)[0]
     return made
 
@@ -149,7 +151,9 @@ _LIBRARY.impl("along_edges", _products, "CompositeExplicitAutograd")
 _LIBRARY.impl("along_edges", _sampled, "CPU")
 
 
-def _from_neighbours_shape(x: Tensor, weight: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+def _from_neighbours_shape(
+    x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor
+) -> Tensor:
     return x.new_empty((into.shape[0] - 1, x.shape[1]))
 
 
@@ -161,25 +165,29 @@ torch.library.register_fake("torchdyn_graph::from_neighbours", _from_neighbours_
 torch.library.register_fake("torchdyn_graph::along_edges", _along_edges_shape, lib=_LIBRARY)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
 def _from_neighbours_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, source, into, turn, target, out, back = ctx.saved_tensors
+    x, weight, turned, source, into, turn, target, out, back = ctx.saved_tensors
     wanted = ctx.needs_input_grad
     ops, edges = torch.ops.torchdyn_graph, (source, into, turn, target, out, back)
-    for_x = ops.from_neighbours(grad, weight[turn].conj(), target, out, back, source, into, turn) if wanted[0] else None
+    for_x = None
+    if wanted[0]:
+        known = turned is not None
+        first, second = (turned.conj(), weight.conj()) if known else (weight[turn].conj(), None)
+        for_x = ops.from_neighbours(grad, first, second, target, out, back, source, into, turn)
     for_weight = ops.along_edges(grad, x.conj(), *edges) if wanted[1] else None
-    return for_x, for_weight, *(None,) * 6
+    return for_x, for_weight, *(None,) * 7
 
 
 def _along_edges_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     y, x, source, into, turn, target, out, back = ctx.saved_tensors
     wanted = ctx.needs_input_grad
     sums = torch.ops.torchdyn_graph.from_neighbours
-    for_y = sums(x.conj(), grad, source, into, turn, target, out, back) if wanted[0] else None
-    for_x = sums(y.conj(), grad[turn], target, out, back, source, into, turn) if wanted[1] else None
+    for_y = sums(x.conj(), grad, None, source, into, turn, target, out, back) if wanted[0] else None
+    for_x = sums(y.conj(), grad[turn], None, target, out, back, source, into, turn) if wanted[1] else None
     return for_y, for_x, *(None,) * 6
 
 

@@ -167,7 +167,7 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def experiments(session: nox.Session) -> None:
-    """Reproduce figures of papers and write experiments/README.md; `-- --only NAME` runs one, and writes nothing."""
+    """Reproduce figures of papers and write experiments/README.md; `-- --only NAME` runs and writes one."""
     run_experiments(session, *session.posargs)
 
 

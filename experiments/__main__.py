@@ -1,4 +1,4 @@
-"""Run the experiments and write their table: `python -m experiments [--fast] [--only NAME ...]`."""
+"""Run the experiments and write their tables: `python -m experiments [--fast] [--only NAME ...]`."""
 
 from __future__ import annotations
 
@@ -28,23 +28,18 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="only try whether everything runs; judge and write nothing")
-    parser.add_argument("--only", metavar="NAME", nargs="+", choices=EXPERIMENTS, help="run these; write nothing")
+    parser.add_argument("--only", metavar="NAME", nargs="+", choices=EXPERIMENTS, help="run these, and write theirs")
     arguments = parser.parse_args()
-    outcomes: list[Outcome] = []
-    seconds: dict[str, float] = {}
+    missed: list[str] = []
     for name in arguments.only or EXPERIMENTS:
         start = time.perf_counter()
         torch.manual_seed(0)
-        outcomes += EXPERIMENTS[name](fast=arguments.fast)
-        seconds[name] = time.perf_counter() - start
-        print(f"{name}: {seconds[name]:.0f} s", file=sys.stderr, flush=True)
-    text = report.render(outcomes, seconds)
-    print(text)
-    if arguments.fast:
-        return
-    if not arguments.only:
-        report.write(text)
-    missed = [f"{outcome.experiment}: {outcome.what}" for outcome in outcomes if outcome.met is False]
+        outcomes = EXPERIMENTS[name](fast=arguments.fast)
+        text = report.render(name, outcomes, time.perf_counter() - start)
+        print(f"{name}\n\n{text}\n", flush=True)
+        if not arguments.fast:
+            report.write(name, text)
+            missed += [f"{outcome.experiment}: {outcome.what}" for outcome in outcomes if outcome.met is False]
     if missed:
         sys.exit("not met: " + "; ".join(missed))
 

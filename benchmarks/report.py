@@ -12,17 +12,17 @@ from benchmarks.figures import Figure
 from benchmarks.measure import Bound, Comparison, Side
 
 README = Path(__file__).parent / "README.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-PACKAGES = (
-    "torchdyn-core", "torchdyn-graph", "torch", "torchdiffeq", "torchode", "diffrax", "jax", "dgl", "torch-geometric",
-    "numpy", "scipy",
-)  # fmt: skip
+PACKAGES = {
+    "solvers": ("torchdyn-core", "torch", "torchdiffeq", "torchode", "diffrax", "jax", "numpy", "scipy"),
+    "graphs": ("torchdyn-core", "torchdyn-graph", "torch", "dgl", "torch-geometric", "numpy"),
+}
+"""Whose versions are told, for each group of rows."""
 
 Finding = Comparison | Bound | Figure
 
 
-def render(findings: Sequence[Finding]) -> str:
-    """All that was measured, as Markdown."""
+def render(group: str, findings: Sequence[Finding]) -> str:
+    """What was measured of a group, as Markdown."""
     comparisons = [finding for finding in findings if isinstance(finding, Comparison)]
     bounds = [finding for finding in findings if isinstance(finding, Bound)]
     figures = [finding for finding in findings if isinstance(finding, Figure)]
@@ -37,13 +37,13 @@ def render(findings: Sequence[Finding]) -> str:
         "Bounds": _bounds(bounds),
         "Figures": _figures(figures),
     }
-    return "\n\n".join([_machine(), *(f"### {title}\n\n{text}" for title, text in sections.items() if text)])
+    return "\n\n".join([_machine(group), *(f"### {title}\n\n{text}" for title, text in sections.items() if text)])
 
 
-def write(text: str) -> None:
-    """Replace what stands between the markers of the README."""
-    old = README.read_text()
-    head, tail = old[: old.index(BEGIN) + len(BEGIN)], old[old.index(END) :]
+def write(group: str, text: str) -> None:
+    """Replace what stands between a group's markers in the README."""
+    old, begin, end = README.read_text(), f"<!-- {group}: begin -->", f"<!-- {group}: end -->"
+    head, tail = old[: old.index(begin) + len(begin)], old[old.index(end) :]
     README.write_text(f"{head}\n\n{text}\n\n{tail}")
 
 
@@ -128,12 +128,13 @@ def _yes(value: bool | None) -> str:
     return "" if value is None else "yes" if value else "**no**"
 
 
-def _machine() -> str:
+def _machine(group: str) -> str:
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES[group])
     return "\n".join(
         [
-            f"- machine: {_processor()}, {os.cpu_count()} cores, {platform.system()}; all on one core and one thread",
-            f"- versions: Python {platform.python_version()}, {', '.join(f'{p} {version(p)}' for p in PACKAGES)}",
-            "- command: `python -m nox -s bench`",
+            f"- machine: {_processor()}, {os.cpu_count()} cores, {platform.system()}; one core and thread, or as told",
+            f"- versions: Python {platform.python_version()}, {versions}",
+            f"- command: `python -m nox -s bench -- --group {group}`",
         ]
     )
 

@@ -219,6 +219,8 @@ class Graph:
                 heads, device=self.device
             )
             made = Graph(torch.stack((source.flatten(), target.flatten())), self.num_nodes * heads)
+            if heads == 1:
+                made._ends = made.edge_index  # sorted already
             self._copies[heads, loops] = made
         return made
 

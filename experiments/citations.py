@@ -8,7 +8,7 @@ would see another field at every evaluation: dopri5, to rtol 1e-4 and atol 1e-3,
 The GCN is trained in the same way, half of its hidden state dropped.
 
 GRAND (Chamberlain et al. 2021, arXiv 2106.10934) is the linear one with a source, t in [0, 18] by Euler's steps of 1,
-after the published settings' order of magnitude: Adamax at 0.0229 and weight decay 0.005, 300 steps, 0.8 of the input and
+after the published settings: Adamax at 0.0229 and weight decay 0.005, 300 steps, 0.8 of the input and
 0.5 of the last state dropped, one head. What the papers leave open (GRAND's dropout, the GCN's) was chosen by the
 validation nodes with two seeds; each run keeps the model that told the validation nodes best, and looks at the test
 nodes once, at the end. One mask a solve for rk4, too, tells the validation nodes by 0.01 worse.

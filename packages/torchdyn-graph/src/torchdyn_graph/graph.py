@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from torchdyn_core import ShapeError
+from torchdyn_graph.checks import check_batch, check_weight, checked_edges, checked_nodes
 from torchdyn_graph.neighbours import Incidence, along_edges, from_neighbours
+from torchdyn_graph.transforms import differentiated, kept
 
 __all__ = ["Graph"]
 
@@ -49,18 +52,14 @@ class Graph:
         *,
         batch: Tensor | None = None,
     ) -> None:
-        self.edge_index = _checked_edges(edge_index)
-        self.num_nodes = _checked_nodes(edge_index, num_nodes)
-        if edge_weight is not None and (
-            edge_weight.shape != edge_index.shape[1:] or not edge_weight.dtype.is_floating_point
-        ):
-            raise ShapeError(
-                f"edge_weight {tuple(edge_weight.shape)} {edge_weight.dtype}; wanted ({edge_index.shape[1]},) of "
-                "floating-point numbers, one for each edge"
-            )
-        if batch is not None and (batch.shape != (self.num_nodes,) or batch.dtype != torch.long):
-            raise ShapeError(f"batch {tuple(batch.shape)} {batch.dtype}; wanted ({self.num_nodes},) long")
-        self.edge_weight, self.batch = edge_weight, batch
+        edges = checked_edges(edge_index)
+        nodes = checked_nodes(edges, num_nodes)
+        check_weight(edge_weight, edges)
+        check_batch(batch, edges, nodes)
+        self._hold(edges, nodes, edge_weight, batch)
+
+    def _hold(self, edges: Tensor, nodes: int, weight: Tensor | None, batch: Tensor | None) -> None:
+        self.edge_index, self.num_nodes, self.edge_weight, self.batch = edges, nodes, weight, batch
         self._order: Tensor | None = None
         self._edges: Incidence | None = None
         self._sorted: Tensor | None = None
@@ -69,6 +68,13 @@ class Graph:
         self._sorted_places: dict[bool, Tensor] = {}
         self._copies: dict[tuple[int, bool], Graph] = {}
         self._repeated: dict[int, Graph] = {}
+
+    @staticmethod
+    def _made(edges: Tensor, nodes: int, weight: Tensor | None = None, batch: Tensor | None = None) -> Graph:
+        """A graph of parts that are known to fit."""
+        graph = object.__new__(Graph)
+        graph._hold(edges, nodes, weight, batch)
+        return graph
 
     @property
     def num_edges(self) -> int:
@@ -84,21 +90,24 @@ class Graph:
     def order(self) -> Tensor:
         """Places of the edges, sorted by target: `edge_index[:, order]`."""
         if self._order is None:
-            self._order = self.edge_index[1].argsort(stable=True)
+            with kept():
+                self._order = self.edge_index[1].argsort(stable=True)
         return self._order
 
     @property
     def ends(self) -> Tensor:
         """Source and target of every edge, sorted by target."""
         if self._ends is None:
-            self._ends = self.edge_index[:, self.order]
+            with kept():
+                self._ends = self.edge_index[:, self.order]
         return self._ends
 
     @property
     def edges(self) -> Incidence:
         """Which edges come into each node and go out of it."""
         if self._edges is None:
-            self._edges = Incidence.of(self.ends[0], self.ends[1], self.num_nodes)
+            with kept():
+                self._edges = Incidence.of(self.ends[0], self.ends[1], self.num_nodes)
         return self._edges
 
     def prepare(self) -> None:
@@ -111,14 +120,20 @@ class Graph:
         """Whether an edge comes into each node."""
         return self.edges.into.diff() > 0
 
+    @property
+    def _learned(self) -> bool:
+        """Whether nothing that is made of the weights may be kept."""
+        return self.edge_weight is not None and differentiated(self.edge_weight)
+
     def weights(self, dtype: torch.dtype) -> Tensor:
         """Weights of the edges, sorted by target."""
         if self.edge_weight is None:
             return torch.ones(self.num_edges, dtype=dtype, device=self.device)
-        if self.edge_weight.requires_grad:
+        if self._learned:
             return self.edge_weight[self.order].to(dtype)
         if self._sorted is None:
-            self._sorted = self.edge_weight[self.order]
+            with kept():
+                self._sorted = self.edge_weight[self.order]
         return self._sorted.to(dtype)
 
     def sum(self, x: Tensor, weight: Tensor | None = None, turned: Tensor | None = None) -> Tensor:
@@ -189,20 +204,24 @@ class Graph:
         if not isinstance(x, Tensor) or x.dim() < 1 or x.shape[0] != self.num_nodes:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ShapeError(f"node features are {got} for a graph of {self.num_nodes} nodes; wanted a row for each")
+        if not (x.is_floating_point() or x.is_complex()):
+            raise ShapeError(f"node features are {x.dtype}; wanted real or complex floating-point numbers")
         if x.device != self.device:
             raise ShapeError(f"node features are on {x.device}, the graph on {self.device}; wanted graph.to(x.device)")
         return x
 
     def with_loops(self) -> Graph:
         """The graph with an edge from each node to itself, of weight 1; nodes that have one keep theirs."""
+        edges, weight = self._with_loops(), self.edge_weight
+        if weight is not None:
+            weight = torch.cat((weight, weight.new_ones(edges.shape[1] - len(weight))))
+        return Graph._made(edges, self.num_nodes, weight, self.batch)
+
+    def _with_loops(self) -> Tensor:
         source, target = self.edge_index
         bare = torch.ones(self.num_nodes, dtype=torch.bool, device=self.device)
         bare[source[source == target]] = False
-        added = bare.nonzero()[:, 0]
-        edges = torch.cat((self.edge_index, added.expand(2, -1)), 1)
-        weight = self.edge_weight
-        weight = None if weight is None else torch.cat((weight, weight.new_ones(len(added))))
-        return Graph(edges, self.num_nodes, weight, batch=self.batch)
+        return torch.cat((self.edge_index, bare.nonzero()[:, 0].expand(2, -1)), 1)
 
     def copies(self, heads: int, loops: bool) -> Graph:
         """As many copies of the graph as there are heads, as one graph without weights; made once.
@@ -215,10 +234,10 @@ class Graph:
         """
         made = self._copies.get((heads, loops))
         if made is None:
-            source, target = (self.with_loops() if loops else self).ends[:, :, None] * heads + torch.arange(
-                heads, device=self.device
-            )
-            made = Graph(torch.stack((source.flatten(), target.flatten())), self.num_nodes * heads)
+            with kept():
+                graph = Graph._made(self._with_loops(), self.num_nodes) if loops else self
+                source, target = graph.ends[:, :, None] * heads + torch.arange(heads, device=self.device)
+                made = Graph._made(torch.stack((source.flatten(), target.flatten())), self.num_nodes * heads)
             if heads == 1:
                 made._ends = made.edge_index  # sorted already
             self._copies[heads, loops] = made
@@ -246,7 +265,10 @@ class Graph:
         Raises:
             ShapeError: If `x` has not a row for each node.
         """
-        return self.looped(loops).sum(x, *self._both_ways(loops, x.dtype))
+        weight, turned = self._both_ways(loops, x.dtype.to_real() if x.is_complex() else x.dtype)
+        if x.is_complex():
+            weight, turned = weight.to(x.dtype), None
+        return self.looped(loops).sum(x, weight, turned)
 
     def propagation(self, loops: bool, dtype: torch.dtype) -> Tensor:
         """Weights `w / sqrt(d_source d_target)` of the edges of `looped(loops)`, sorted by target.
@@ -258,10 +280,17 @@ class Graph:
 
     def _both_ways(self, loops: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """What edges weigh in a propagation, sorted by target and, unless weights are learned, by source."""
-        learned = self.edge_weight is not None and self.edge_weight.requires_grad
-        made = None if learned else self._propagation.get((loops, dtype))
-        if made is not None:
-            return made
+        if self._learned:
+            return self._scaled(loops, dtype), None
+        made = self._propagation.get((loops, dtype))
+        if made is None:
+            with kept():
+                weight = self._scaled(loops, dtype)
+                made = weight, weight[self.looped(loops).edges.turn]
+            self._propagation[loops, dtype] = made
+        return made
+
+    def _scaled(self, loops: bool, dtype: torch.dtype) -> Tensor:
         graph = self.looped(loops)
         weight = torch.ones(graph.num_edges, dtype=dtype, device=self.device)
         if self.edge_weight is not None:
@@ -270,17 +299,14 @@ class Graph:
         degree = from_neighbours(weight.new_ones(self.num_nodes, 1), weight, graph.edges)[:, 0]
         scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(dtype).tiny).rsqrt(), torch.zeros_like(degree))
         source, target = graph.ends
-        weight = weight * scale[source] * scale[target]
-        if learned:
-            return weight, None
-        made = self._propagation[loops, dtype] = weight, weight[graph.edges.turn]
-        return made
+        return weight * scale[source] * scale[target]
 
     def _places(self, loops: bool) -> Tensor:
         """Places of the edges, those that were added behind all others, sorted by target."""
         found = self._sorted_places.get(loops)
         if found is None:
-            found = (self.with_loops() if loops else self).order
+            with kept():
+                found = (Graph._made(self._with_loops(), self.num_nodes) if loops else self).order
             self._sorted_places[loops] = found
         return found
 
@@ -306,7 +332,7 @@ class Graph:
         parts = (self.edge_index, self.edge_weight, self.batch)
         edges, weight, batch = (None if part is None else change(part) for part in parts)
         assert edges is not None
-        return Graph(edges, self.num_nodes, weight, batch=batch)
+        return Graph._made(edges, self.num_nodes, weight, batch)
 
     @staticmethod
     def batched(graphs: Sequence[Graph]) -> Graph:
@@ -317,44 +343,25 @@ class Graph:
         """
         if not graphs or len({graph.edge_weight is None for graph in graphs}) > 1:
             raise ShapeError(f"got {len(graphs)} graphs; wanted at least one, and weights on all of them or on none")
-        sizes = torch.tensor([graph.num_nodes for graph in graphs], device=graphs[0].device)
-        firsts = (sizes.cumsum(0) - sizes).tolist()
-        edges = torch.cat([graph.edge_index + first for graph, first in zip(graphs, firsts, strict=True)], 1)
+        firsts = itertools.accumulate((graph.num_nodes for graph in graphs), initial=0)
+        edges = torch.cat([graph.edge_index + first for graph, first in zip(graphs, firsts, strict=False)], 1)
         weights = [graph.edge_weight for graph in graphs if graph.edge_weight is not None]
+        sizes = torch.tensor([graph.num_nodes for graph in graphs], device=graphs[0].device)
         ids = torch.arange(len(graphs), device=sizes.device).repeat_interleave(sizes)
-        return Graph(edges, int(sizes.sum()), torch.cat(weights) if weights else None, batch=ids)
+        return Graph._made(edges, len(ids), torch.cat(weights) if weights else None, ids)
 
     def repeated(self, count: int) -> Graph:
         """As many copies of the graph, one behind the other, as one graph; made once, unless weights are learned."""
+        if self._learned:
+            return Graph.batched([self] * count)
         made = self._repeated.get(count)
         if made is None:
-            made = Graph.batched([self] * count)
-            if made.edge_weight is None or not made.edge_weight.requires_grad:
-                self._repeated[count] = made
+            with kept():
+                made = Graph.batched([self] * count)
+            self._repeated[count] = made
         return made
 
     def __repr__(self) -> str:
         weighted = ", weighted" if self.edge_weight is not None else ""
         parts = f", graphs={int(self.batch.max()) + 1}" if self.batch is not None and len(self.batch) else ""
         return f"Graph(nodes={self.num_nodes}, edges={self.num_edges}{weighted}{parts})"
-
-
-def _checked_edges(edge_index: Tensor) -> Tensor:
-    if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.shape[0] != 2:
-        got = tuple(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index).__name__
-        raise ShapeError(f"edge_index is {got}; wanted (2, E): sources and targets")
-    if edge_index.dtype != torch.long:
-        raise ShapeError(f"edge_index is {edge_index.dtype}; wanted long")
-    return edge_index
-
-
-def _checked_nodes(edge_index: Tensor, num_nodes: int | None) -> int:
-    known = edge_index.numel() and not edge_index.is_meta  # on meta there are shapes and no numbers
-    low, high = (int(end) for end in edge_index.aminmax()) if known else (0, -1)
-    if num_nodes is None:
-        num_nodes = high + 1
-    if isinstance(num_nodes, bool) or not isinstance(num_nodes, int) or num_nodes < 0:
-        raise ShapeError(f"num_nodes={num_nodes!r}; wanted a whole number >= 0")
-    if low < 0 or high >= num_nodes:
-        raise ShapeError(f"edges have ends from {low} to {high}; there are {num_nodes} nodes")
-    return num_nodes

@@ -2,7 +2,8 @@
 
 Each is one of torch's fastest kernels for it (a bag of embeddings; a sampled product of matrices), each is the other's
 derivative, and both are registered with torch as operations of their own: they are differentiated as often as one
-likes, and compilers take them as they are. On other devices than the CPU they are written with gathers and scatters.
+likes, and compilers take them as they are. On other devices than the CPU, and under forward mode and the transforms of
+`torch.func`, for which torch has no rule of such operations, they are written with gathers and scatters.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from torchdyn_core import ShapeError
+from torchdyn_graph.transforms import transformed
 
 __all__ = ["Incidence", "along_edges", "from_neighbours"]
 
@@ -61,7 +65,10 @@ def from_neighbours(x: Tensor, weight: Tensor, edges: Incidence, turned: Tensor 
             gradient: a backward pass has them gathered else.
 
     Shapes:
-        x: `(N, D)`.  weight, turned: `(E,)`, of the same dtype.  output: `(N, D)`.
+        x: `(N, D)`.  weight, turned: `(E,)`.  output: `(N, D)`.
+
+    Raises:
+        ShapeError: If there is not a weight for each edge.
 
     Example:
         >>> import torch
@@ -70,6 +77,11 @@ def from_neighbours(x: Tensor, weight: Tensor, edges: Incidence, turned: Tensor 
         >>> from_neighbours(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1.0, 10.0]), edges).tolist()
         [[32.0], [0.0], [0.0]]
     """
+    _check_edges(weight, edges)
+    x, weight = _promoted(x, weight)
+    if transformed():
+        return _gathered(x, weight, None, edges.source, edges.into)
+    turned = None if turned is None else turned.to(weight.dtype)
     made: Tensor = torch.ops.torchdyn_graph.from_neighbours(x, weight, turned, *edges.parts())
     return made
 
@@ -83,7 +95,7 @@ def along_edges(y: Tensor, x: Tensor, edges: Incidence) -> Tensor:
         edges: Which edges, sorted by target.
 
     Shapes:
-        y, x: `(N, D)`, of one dtype.  output: `(E,)`.
+        y, x: `(N, D)`.  output: `(E,)`.
 
     Example:
         >>> import torch
@@ -93,8 +105,24 @@ def along_edges(y: Tensor, x: Tensor, edges: Incidence) -> Tensor:
         >>> along_edges(10 * x, x, edges).tolist()
         [20.0, 30.0]
     """
+    y, x = _promoted(y, x)
+    if transformed():
+        return _products(y, x, edges.source, edges.into)
     made: Tensor = torch.ops.torchdyn_graph.along_edges(y, x, *edges.parts())
     return made
+
+
+def _check_edges(weight: Tensor, edges: Incidence) -> None:
+    if weight.shape != edges.source.shape:
+        raise ShapeError(f"weights of edges are {tuple(weight.shape)}; wanted ({len(edges.source)},)")
+
+
+def _promoted(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in one dtype: autocast computes some things in a smaller one, sums not among them."""
+    if one.dtype == other.dtype:
+        return one, other
+    dtype = torch.promote_types(one.dtype, other.dtype)
+    return one.to(dtype), other.to(dtype)
 
 
 def _bounds(ends: Tensor, nodes: int) -> Tensor:
@@ -120,11 +148,11 @@ def _targets(source: Tensor, into: Tensor) -> Tensor:
 
 def _gathered(x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
     out = x.new_zeros((len(into) - 1, x.shape[1]))
-    return out.index_add_(0, _targets(source, into), x[source] * weight[:, None])
+    return out.index_add(0, _targets(source, into), x[source] * weight[:, None])
 
 
 def _bagged(x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
-    if not len(source) or x.is_complex():
+    if not len(source) or not x.shape[1] or x.is_complex():
         return _gathered(x, weight, turned, source, into)
     made: Tensor = torch.ops.aten._embedding_bag(x.contiguous(), source, into, False, 0, False, weight, True, -1)[0]
     return made

@@ -118,3 +118,38 @@ def test_weights_that_something_computed_pass_their_gradient_on(adjoint):
     scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(end, scale)
     assert torch.autograd.grad(end(scale).sum(), scale)[0] != 0
+
+
+class TestLearnedWeights:
+    def test_a_parameter_is_the_fields_own(self):
+        weight = nn.Parameter(torch.ones(6))
+        field = GraphField(net(), Graph(EDGES, 4, weight))
+        assert any(parameter is weight for parameter in field.parameters()) and "edge_weight" in field.state_dict()
+        layer = NeuralODE(field, solver="rk4", controller=Fixed(steps=2))
+        before, optimizer = layer(torch.ones(4, 2)), torch.optim.SGD(layer.parameters(), lr=0.1)
+        before.square().sum().backward()
+        optimizer.step()
+        assert (weight != 1).all()
+        for copied in (copy.deepcopy(layer), layer):
+            torch.testing.assert_close(copied(torch.ones(4, 2)), layer(torch.ones(4, 2)))
+        fresh = GraphField(net(), Graph(EDGES, 4, weight.detach().clone()))
+        fresh.load_state_dict({key: value for key, value in field.state_dict().items() if key != "edge_weight"})
+        torch.testing.assert_close(
+            fresh(torch.tensor(0.0), torch.ones(4, 2)), field(torch.tensor(0.0), torch.ones(4, 2))
+        )
+
+    @pytest.mark.parametrize("kind", ["leaf", "computed", "parameter"])
+    def test_a_field_changes_its_dtype_with_them(self, kind):
+        leaf = torch.ones(6, requires_grad=True)
+        weight = {"leaf": leaf, "computed": 2 * leaf, "parameter": nn.Parameter(torch.ones(6))}[kind]
+        field = GraphField(net(), Graph(EDGES, 4, weight)).double()
+        x, steps = torch.ones(4, 2, dtype=torch.float64), {"solver": "rk4", "controller": Fixed(steps=2)}
+        wanted = field.edge_weight if kind == "parameter" else leaf
+        grads = [
+            torch.autograd.grad(
+                solve(field, x, [0.0, 1.0], adjoint=adjoint, **steps).ys.sum(), wanted, retain_graph=True
+            )[0]
+            for adjoint in ("checkpointed", "direct")
+        ]
+        torch.testing.assert_close(*grads)
+        assert grads[0].any()

@@ -1,5 +1,6 @@
 """Graphs: what they refuse, what they make of themselves."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,3 +95,28 @@ def test_features_of_other_nodes_are_refused():
         graph.sum(torch.ones(4, 2, device="meta"))
     with pytest.raises(ShapeError, match=r"batch .* wanted"):
         Graph(EDGES, 4, batch=torch.zeros(3, dtype=torch.long))
+
+
+def test_parts_that_do_not_fit_are_refused_and_sizes_are_any_whole_number():
+    assert Graph(EDGES, np.int64(4)).num_nodes == 4
+    for parts in (
+        {"edge_weight": torch.ones(EDGES.shape[1], device="meta")},
+        {"batch": torch.tensor([0, 1, -1, 1])},
+        {"batch": torch.zeros(4)},
+    ):
+        with pytest.raises(ShapeError):
+            Graph(EDGES, 4, **parts)
+    graph = Graph(EDGES, 4)
+    with pytest.raises(ShapeError, match=r"torch\.int64; wanted real or complex"):
+        graph.sum(torch.ones(4, 2, dtype=torch.long))
+    with pytest.raises(ShapeError, match="weights of edges"):
+        graph.sum(torch.ones(4, 2), torch.ones(3))
+    assert graph.sum(torch.ones(4, 0)).shape == (4, 0)
+    mixed = graph.sum(torch.ones(4, 2), torch.ones(EDGES.shape[1], dtype=torch.float64))
+    assert mixed.dtype == torch.float64
+
+
+def test_complex_features_are_propagated():
+    graph, x = Graph(EDGES, 4), torch.randn(4, 2, dtype=torch.complex128)
+    want = torch.complex(graph.propagated(x.real, True), graph.propagated(x.imag, True))
+    torch.testing.assert_close(graph.propagated(x, True), want)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from torchdyn_core import Fixed, IrregularSeries, OptionError, ShapeError
+from torchdyn_core import Fixed, IrregularSeries, OptionError, ShapeError, solve
 from torchdyn_graph import GCDEGRU, Graph, GraphGRUCell, GraphSequential
 from torchdyn_graph.attention import GraphAttention
 
@@ -52,16 +52,37 @@ def test_nodes_see_those_that_they_are_connected_with(series):
     assert (per_node > 0).tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize("options", [FIXED, {}], ids=["fixed", "adaptive"])
+STEPS = {"fixed": FIXED, "one step": {"solver": "euler", "controller": Fixed(steps=1)}, "adaptive": {}}
+
+
+@pytest.mark.parametrize("options", STEPS.values(), ids=STEPS)
 def test_a_series_in_a_batch_is_what_it_is_alone(series, options):
+    series.mask[0, 3], series.mask[2, 0] = False, False  # rows of one that are not those of another
     together = model(**options)(GRAPH, series)
     for row in range(3):
         one = IrregularSeries(series.times[row : row + 1], series.values[row : row + 1], series.mask[row : row + 1])
-        torch.testing.assert_close(model(**options)(GRAPH, one), together[row : row + 1], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(model(**options)(GRAPH, one), together[row : row + 1], rtol=1e-12, atol=1e-14)
+
+
+def test_it_is_a_jump_and_a_solve_and_a_jump_and_a_solve():
+    made, mask = model(**FIXED), torch.ones(1, 4, 8, dtype=torch.bool)
+    mask[0, 2] = False
+    times = torch.tensor([[0.0, 0.3, 0.5, 1.1]], dtype=DTYPE)
+    values = torch.randn(1, 4, 8, dtype=DTYPE, generator=torch.Generator().manual_seed(0))
+    field, all_seen = made.ode.field.on(GRAPH), torch.ones(4, 2, dtype=DTYPE)
+
+    def jumped(row, state):
+        return made.cell(GRAPH, torch.cat((values[0, row].reshape(4, 2), all_seen), 1), state)
+
+    start = torch.zeros(4, 6, dtype=DTYPE)
+    first = solve(field, jumped(0, start), times[0, :2], **FIXED).ys[-1]
+    rest = solve(field, jumped(1, first), times[0, 1:], **FIXED).ys[1:]
+    want = made.decoder(torch.stack((start, first, *rest))).flatten(1)
+    got = made(GRAPH, IrregularSeries(times, values, mask))[0]
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
 
 
 def test_what_is_not_observed_and_what_is_padded_changes_nothing(series):
-    series.mask[1:, 3:] = True  # the others' spans end where they do without the first series
     out = model(**FIXED)(GRAPH, series)
     other = like(series, values=series.values.where(series.mask, 1e9))
     torch.testing.assert_close(model(**FIXED)(GRAPH, other), out, rtol=0, atol=0)
@@ -121,7 +142,9 @@ def test_it_compiles(series):
 def test_a_learned_edge_weight_gets_its_gradient(series):
     weight = GRAPH.edge_weight.clone().requires_grad_()
     graph = Graph(GRAPH.edge_index, 4, weight)
-    for _ in range(2):  # nothing of the first call is kept that the second one could not differentiate
+    with torch.no_grad():
+        model(**FIXED)(graph, series)
+    for _ in range(2):  # nothing of an earlier call is kept that a later one could not differentiate
         (slope,) = torch.autograd.grad(model(**FIXED)(graph, series).sum(), weight)
         assert (slope != 0).all()
 
@@ -141,5 +164,7 @@ def test_what_does_not_fit_is_refused(series):
     for name in ("t0", "t1", "augmentation", "save", "per_sample"):
         with pytest.raises(OptionError, match=name):
             GCDEGRU(2, 6, 2, **{name: None})
+    with pytest.raises(OptionError, match="in_dim=0"):
+        GCDEGRU(0, 6, 2)
     with pytest.raises(ShapeError, match="row for each"):
         GraphGRUCell(2, 4)(GRAPH, torch.ones(4, 2), torch.ones(3, 4))

@@ -83,6 +83,18 @@ class TestDGL:
         assert all(not torch.equal(y1[kind], y0[kind]) for kind in y0)
         with pytest.raises(ShapeError, match=r"no features of node type 'b'; wanted 'a', 'b'"):
             NeuralODE(field)({"a": y0["a"]})
+        with pytest.raises(ShapeError, match=r"'b' are \(5, 2\) for 3 nodes"):
+            NeuralODE(field)({"a": y0["a"], "b": torch.randn(5, 2)})
+        with pytest.raises(ShapeError, match="wanted a dict of them by node type: 'a', 'b'"):
+            NeuralODE(field)(y0["a"])
+
+    def test_weights_go_to_layers_that_take_them(self, dgl):
+        layer, x = dgl.nn.GraphConv(3, 2, norm="none", allow_zero_in_degree=True), features()
+        want = layer(self.graph(dgl), x, edge_weight=WEIGHT)
+        for graph in (Graph(EDGES, NODES, WEIGHT), self.graph(dgl, weighted=True)):
+            torch.testing.assert_close(GraphSequential(layer)(graph, x), want)
+        plain = dgl.nn.GATv2Conv(3, 2, 1, allow_zero_in_degree=True)  # has no place for them
+        torch.testing.assert_close(GraphSequential(plain)(Graph(EDGES, NODES, WEIGHT), x), plain(self.graph(dgl), x))
 
     def test_neighbourhoods_that_its_sampler_draws(self, dgl):
         torch.manual_seed(0)
@@ -121,6 +133,19 @@ class TestPyG:
             want = NeuralODE(GraphField(GraphSequential(ours, nn.Tanh()), graph))(x)
             got = NeuralODE(GraphField(GraphSequential(theirs, nn.Tanh()), graph))(x)
             torch.testing.assert_close(got, want)
+
+    def test_layers_take_weights_if_they_have_a_place_for_them(self, pyg):
+        x, graph = features(), Graph(EDGES, NODES, WEIGHT)
+        for layer in (pyg.nn.SAGEConv(3, 2), pyg.nn.GATv2Conv(3, 2), pyg.nn.GINConv(nn.Linear(3, 2))):
+            torch.testing.assert_close(GraphSequential(layer)(graph, x), layer(x, EDGES))
+        whole = pyg.nn.GCN(3, 4, 2).eval()
+        torch.testing.assert_close(GraphSequential(whole)(graph, x), whole(x, EDGES, edge_weight=WEIGHT))
+
+    def test_batches(self, pyg):
+        from torchdyn_graph.bridges import native
+
+        data = pyg.data.Data(edge_index=EDGES, num_nodes=NODES)
+        assert native(pyg.data.Batch.from_data_list([data, data])).batch.tolist() == [0] * NODES + [1] * NODES
 
     @pytest.mark.skipif(
         not any(map(importlib.util.find_spec, ("pyg_lib", "torch_sparse"))),

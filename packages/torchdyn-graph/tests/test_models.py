@@ -257,3 +257,35 @@ class TestSparseFeatures:
         torch.testing.assert_close(layer(Graph(EDGES, 5), x.to_sparse_coo()), layer(Graph(EDGES, 5), x))
         with pytest.raises(ShapeError, match="sparse_csc"):
             FeatureDropout(0.4)(x.to_sparse_csc())
+
+
+def test_oscillators_have_as_many_velocities_as_places():
+    field = OscillatorField(GraphConv(2, 2), Graph(EDGES, 5))
+    for state in (torch.randn(5, 3), torch.randn(5)):
+        with pytest.raises(ShapeError, match="as many velocities"):
+            solve(field, state, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("kind", [GCDE, GRAND, GraphCON])
+def test_shares_and_sizes_are_checked(kind):
+    for wrong in ({"input_dropout": 1.0}, {"dropout": -0.1}):
+        with pytest.raises(OptionError, match=r"p=-?[01]\.[01]; wanted a probability"):
+            kind(6, 8, 2, **wrong)
+    for sizes in ((0, 8, 2), (6, -1, 2), (6, 8, 0), (6, 8.0, 2)):
+        with pytest.raises(OptionError, match="wanted a whole number >= 1"):
+            kind(*sizes)
+
+
+def test_the_energy_is_that_of_its_definition():
+    weight = torch.rand(8, dtype=torch.float64)
+    graph, x = Graph(EDGES, 5, weight), torch.randn(3, 5, 2, dtype=torch.complex128)
+    degree = torch.zeros(5, dtype=torch.float64).index_add(0, EDGES[1], weight)
+    for normalised in (True, False):
+        scaled = x / (1 + degree).sqrt()[:, None] if normalised else x
+        steps = (scaled[:, EDGES[0]] - scaled[:, EDGES[1]]).abs().square().sum(-1)
+        want = 0.5 * (steps * weight).sum(-1)
+        torch.testing.assert_close(dirichlet_energy(graph, x, normalised=normalised), want)
+        torch.testing.assert_close(dirichlet_energy(graph, x[0], normalised=normalised), want[0])
+    assert dirichlet_energy(graph, x[:0]).shape == (0,)
+    with pytest.raises(ShapeError, match=r"wanted \(N, C\)"):
+        dirichlet_energy(graph, x[0, :, 0])

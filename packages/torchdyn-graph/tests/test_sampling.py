@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from torchdyn_core import Fixed, OptionError, ShapeError
+from torchdyn_core import Fixed, IncompatibleError, OptionError, ShapeError
 from torchdyn_graph import GCDE, Graph, GraphConv, GraphSequential, NeighbourSampler
 
 
@@ -110,3 +110,23 @@ def test_what_makes_no_sense_is_refused(graph):
     for seeds in ([52], [-1], [[1, 2]]):
         with pytest.raises(ShapeError, match="below 52"):
             NeighbourSampler(graph, [2])(seeds)
+
+
+def test_what_is_no_number_of_a_node_is_refused(graph):
+    mask = torch.zeros(52, dtype=torch.bool)
+    mask[[10, 20]] = True
+    with pytest.raises(ShapeError, match=r"bool.*mask\.nonzero"):
+        NeighbourSampler(graph, [3])(mask)
+    with pytest.raises(ShapeError, match="float"):
+        NeighbourSampler(graph, [3])([1.7, 3.2])
+    part = NeighbourSampler(graph, [3])(mask.nonzero()[:, 0])
+    assert part.nodes[part.seeds].tolist() == [10, 20]
+
+
+def test_learned_weights_stay_in_the_process(graph):
+    weight = torch.rand(300, requires_grad=True)
+    sampler = NeighbourSampler(Graph(graph.edge_index, 52, weight), [3])
+    sampler([0, 1]).graph.edge_weight.sum().backward()
+    assert weight.grad.any()
+    with pytest.raises(IncompatibleError, match="num_workers=0"):
+        next(iter(DataLoader(range(8), batch_size=4, collate_fn=sampler, num_workers=1)))

@@ -91,3 +91,24 @@ def test_what_does_not_fit_is_refused():
         solve(field, torch.ones(3, 2, dtype=DTYPE), [0.0, 1.0], per_sample=True)
     with pytest.raises(ShapeError, match="for a graph of 3 nodes"):
         solve(field, torch.ones(4, 2, dtype=DTYPE), [0.0, 1.0])
+
+
+@pytest.mark.parametrize("kind", ["GCDE", "GRAND", "GraphCON"])
+def test_models_take_edges_that_change(kind):
+    from torchdyn_graph import GCDE, GRAND, GraphCON
+
+    torch.manual_seed(0)
+    make = {
+        "GCDE": GCDE,
+        "GraphCON": GraphCON,
+        "GRAND": lambda *sizes, **options: GRAND(*sizes, linear=False, **options),
+    }[kind]
+    tight = {"controller": PID(rtol=1e-8, atol=1e-8)}
+    model, x = make(2, 4, 2, **tight).double(), torch.randn(3, 2, dtype=torch.float64)
+    edges = torch.tensor([[0, 1], [1, 0]])
+    first, second = Graph(edges, 3), Graph(edges + 1, 3)
+    same = model(TemporalGraph(torch.tensor([0.0, 0.5]), [first, first]), x)
+    torch.testing.assert_close(same, model(first, x), rtol=1e-6, atol=1e-7)
+    changed = model(TemporalGraph(torch.tensor([0.0, 0.5]), [first, second]), x)
+    assert not torch.allclose(changed, same, atol=1e-3)
+    changed.sum().backward()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from torchdyn_core import OptionError
+from torchdyn_graph.checks import check_size
 from torchdyn_graph.graph import Graph
 from torchdyn_graph.layer import GraphLayer
 
@@ -32,7 +32,7 @@ class GraphAttention(GraphLayer):
         x: `(N, in_features)`.  output: `(N, heads * out_features)`, with `mean` `(N, out_features)`.
 
     Raises:
-        OptionError: If there is no head.
+        OptionError: If a size or the heads are no whole number of at least 1.
         ShapeError: If `x` has not a row for each node of the graph.
 
     References:
@@ -57,8 +57,7 @@ class GraphAttention(GraphLayer):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1:
-            raise OptionError(f"heads={heads!r}; wanted a whole number >= 1")
+        check_size(in_features=in_features, out_features=out_features, heads=heads)
         self.heads, self.mean, self.loops, self.slope = heads, mean, loops, slope
         self.linear = nn.Linear(in_features, heads * out_features, bias=False)
         self.of_source = nn.Parameter(torch.empty(heads, out_features))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from torchdyn_core import IncompatibleError, ShapeError
 from torchdyn_graph.graph import Graph
 
-__all__ = ["called", "check_nodes", "check_types", "for_net", "native"]
+__all__ = ["called", "check_nodes", "check_types", "for_net", "native", "takes"]
 
 
 def native(graph: Any, x: Tensor | None = None) -> Graph:
@@ -40,22 +42,32 @@ def native(graph: Any, x: Tensor | None = None) -> Graph:
         return dgl_bridge.native(graph)
     edges = getattr(graph, "edge_index", None)
     if isinstance(edges, Tensor):  # a Data of PyG's, or what looks like one
-        return Graph(edges, getattr(graph, "num_nodes", None) or nodes, getattr(graph, "edge_weight", None))
+        count = getattr(graph, "num_nodes", None)
+        parts = getattr(graph, "batch", None)  # a Batch of PyG's
+        return Graph(
+            edges, nodes if count is None else count, getattr(graph, "edge_weight", None),
+            batch=parts if isinstance(parts, Tensor) else None,
+        )  # fmt: skip
     raise IncompatibleError(
         f"graph is a {type(graph).__name__}; wanted a Graph, edge_index, a Data of PyG's or a DGLGraph"
     )
 
 
 def called(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:
-    """A layer of whichever library on what nodes have: with the graph as that library's, or without one."""
+    """A layer of whichever library on what nodes have: with the graph as that library's, or without one.
+
+    Weights of edges go to layers of other libraries that name an argument `edge_weight`.
+    """
     if _of(layer, "dgl"):
         from torchdyn_graph import dgl_bridge
 
-        return dgl_bridge.called(layer, graph, x)
-    if any(kind.__name__ == "MessagePassing" and _of_class(kind, "torch_geometric") for kind in type(layer).__mro__):
+        theirs: Tensor = dgl_bridge.called(layer, graph, x)
+        return theirs
+    if any(_of_class(kind, "torch_geometric") for kind in type(layer).__mro__) and takes(layer, "edge_index"):
         made = native(graph, x)
-        weight = () if made.edge_weight is None else (made.edge_weight,)
-        out: Tensor = layer(x, made.edge_index, *weight)
+        weighted = made.edge_weight is not None and takes(layer, "edge_weight")
+        weight = {"edge_weight": made.edge_weight} if weighted else {}
+        out: Tensor = layer(x, made.edge_index, **weight)
         return out
     out = layer(x)
     return out
@@ -75,12 +87,21 @@ def for_net(net: nn.Module, graph: Any, x: Tensor | None = None) -> Any:
     return native(graph, x) if ours or isinstance(graph, Tensor) else graph
 
 
+def takes(layer: nn.Module, argument: str) -> bool:
+    """Whether a layer is called with an argument of a name."""
+    kind: Any = type(layer)
+    return argument in _arguments(kind)
+
+
 def check_types(graph: Any, y: Mapping[str, Tensor]) -> None:
-    """Raise `ShapeError` unless there are features for each type of node of a graph of DGL's."""
+    """Raise `ShapeError` unless there is a row for each node of each type of a graph of DGL's."""
     kinds = getattr(graph, "ntypes", None) or ()
     for kind in kinds:
         if kind not in y:
             raise ShapeError(f"the state has no features of node type {kind!r}; wanted {', '.join(map(repr, kinds))}")
+        if y[kind].shape[:1] != (graph.num_nodes(kind),):
+            got, count = tuple(y[kind].shape), graph.num_nodes(kind)
+            raise ShapeError(f"features of node type {kind!r} are {got} for {count} nodes; wanted a row for each")
 
 
 def check_nodes(graph: Any, x: Tensor) -> None:
@@ -88,10 +109,18 @@ def check_nodes(graph: Any, x: Tensor) -> None:
     if isinstance(graph, Graph):
         graph.checked(x)
         return
+    kinds = getattr(graph, "ntypes", None) or ()
+    if len(kinds) > 1:
+        raise ShapeError(f"the state is a tensor; wanted a dict of them by node type: {', '.join(map(repr, kinds))}")
     nodes = getattr(graph, "num_nodes", None)
     nodes = nodes() if callable(nodes) else nodes
     if nodes is not None and x.dim() and x.shape[0] != nodes:
         raise ShapeError(f"node features are {tuple(x.shape)} for a graph of {nodes} nodes; wanted a row for each")
+
+
+@functools.cache
+def _arguments(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.forward).parameters)
 
 
 def _of(thing: object, library: str) -> bool:

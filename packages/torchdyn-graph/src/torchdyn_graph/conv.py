@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from torchdyn_graph.checks import check_size
 from torchdyn_graph.graph import Graph
 from torchdyn_graph.layer import GraphLayer
 
@@ -28,6 +29,7 @@ class GraphConv(GraphLayer):
         x: `(N, in_features)`, dense or sparse.  output: `(N, out_features)`.
 
     Raises:
+        OptionError: If a size is no whole number of at least 1.
         ShapeError: If `x` has not a row for each node of the graph.
 
     References:
@@ -46,6 +48,7 @@ class GraphConv(GraphLayer):
         self, in_features: int, out_features: int, *, loops: bool = True, own: bool = False, bias: bool = True
     ) -> None:
         super().__init__()
+        check_size(in_features=in_features, out_features=out_features)
         self.linear = nn.Linear(in_features, out_features, bias=False)
         self.own = nn.Linear(in_features, out_features, bias=False) if own else None
         for layer in (self.linear, self.own):

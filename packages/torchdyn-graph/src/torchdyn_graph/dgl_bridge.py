@@ -48,9 +48,7 @@ def native(graph: Any) -> Graph:
             "layers of DGL's, which take several"
         )
     source, target = graph.edges(form="uv", order="eid")
-    weight = next((graph.edata[name] for name in ("weight", "w") if name in graph.edata), None)
-    if weight is not None:
-        weight = weight.reshape(-1)
+    weight = _weight(graph)
     sizes = graph.batch_num_nodes()
     batch = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes) if len(sizes) > 1 else None
     return Graph(torch.stack((source, target)).long(), graph.num_nodes(), weight, batch=batch)
@@ -70,7 +68,15 @@ def theirs(graph: Any, x: Tensor | None = None) -> Any:
     return out
 
 
-def called(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:
-    """A layer of DGL's on what nodes have."""
-    out: Tensor = layer(theirs(graph, x), x)
-    return out
+def called(layer: nn.Module, graph: Any, x: Any) -> Any:
+    """A layer of DGL's on what nodes have, with the weights of edges if it has an argument for them."""
+    from torchdyn_graph import bridges
+
+    made = theirs(graph, x)
+    weight = _weight(made) if made.is_homogeneous and bridges.takes(layer, "edge_weight") else None
+    return layer(made, x) if weight is None else layer(made, x, edge_weight=weight)
+
+
+def _weight(graph: Any) -> Tensor | None:
+    weight = next((graph.edata[name] for name in ("weight", "w") if name in graph.edata), None)
+    return None if weight is None else weight.reshape(-1)

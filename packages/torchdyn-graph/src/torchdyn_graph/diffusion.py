@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchdyn_core import OptionError
+from torchdyn_graph.checks import check_size
 from torchdyn_graph.graph import Graph
 from torchdyn_graph.layer import GraphLayer
 
@@ -49,9 +50,7 @@ class GraphDiffusion(GraphLayer):
 
     def __init__(self, features: int, attention: int = 16, heads: int = 1, *, loops: bool = True) -> None:
         super().__init__()
-        for name, value in (("features", features), ("attention", attention), ("heads", heads)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise OptionError(f"{name}={value!r}; wanted a whole number >= 1")
+        check_size(features=features, attention=attention, heads=heads)
         if attention % heads:
             raise OptionError(f"attention={attention}, heads={heads}; wanted heads that divide the attention")
         self.key, self.query = (nn.Linear(features, attention) for _ in range(2))

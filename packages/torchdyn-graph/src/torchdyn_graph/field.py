@@ -26,7 +26,7 @@ class GraphField(VectorField):
     Arguments:
         net: Called as `net(graph, x)`: a layer of ours or of DGL's, or a `GraphSequential` of any.
         graph: The graph, in any form that `net` takes, or a `TemporalGraph`: steps then end where edges change. None:
-            `on` gives it later.
+            `on` gives it later. Weights of edges that are an `nn.Parameter` are the field's parameter.
 
     Shapes:
         y: `(N, C)`, a row for each node; a dict of such by type of node, where `net` takes and returns those.
@@ -69,8 +69,8 @@ class GraphField(VectorField):
         temporal = isinstance(graph, TemporalGraph)
         taken = graph if graph is None or temporal else for_net(self.net, graph)
         weight = taken.edge_weight if isinstance(taken, Graph) else None
-        if weight is not None and not weight.is_leaf:
-            # something computed them: as a tensor of the field's own an adjoint leads back to it
+        if weight is not None and (isinstance(weight, nn.Parameter) or not weight.is_leaf):
+            # a parameter is the field's own, then; what something computed is a tensor that an adjoint leads back from
             taken = taken.weighted(weight.detach())
         else:
             weight = None
@@ -108,9 +108,16 @@ class GraphField(VectorField):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # of torch's
-        if isinstance(self.graph, (Graph, TemporalGraph)):
+        if isinstance(self.graph, Graph):
+            own = self.edge_weight
+            if own is not None:
+                own = own if isinstance(own, nn.Parameter) else fn(own)
+                self.graph, self.edge_weight = self.graph.changed(fn), own
+            else:
+                for name, value in self._taken(self.graph.changed(fn)).items():
+                    setattr(self, name, value)
+        elif isinstance(self.graph, TemporalGraph):
             self.graph = self.graph.changed(fn)
-            self.edge_weight = None if self.edge_weight is None else fn(self.edge_weight)
         elif self.graph is not None and hasattr(self.graph, "to"):
             self.graph = self.graph.to(fn(torch.empty(0)).device)
         return self

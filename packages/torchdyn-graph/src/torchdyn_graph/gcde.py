@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from torchdyn_core import SolveDropout
+from torchdyn_graph.checks import check_size
 from torchdyn_graph.conv import GraphConv
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.layer import FeatureDropout, GraphSequential
@@ -33,7 +34,7 @@ class GCDE(GraphModel):
 
     Raises:
         ShapeError: If `x` has not a row for each node of the graph.
-        OptionError: If a share is not in [0, 1).
+        OptionError: If a share is not in [0, 1), or a size no whole number of at least 1.
 
     References:
         Poli, Massaroli, Park, Yamashita, Asama, Park (2019), Graph neural ordinary differential equations. arXiv
@@ -60,6 +61,7 @@ class GCDE(GraphModel):
         field_dropout: float = 0.0,
         **solve_options: Any,
     ) -> None:
+        check_size(in_dim=in_dim, hidden_dim=hidden_dim, out_dim=out_dim)
         if net is None:
             net = GraphSequential(
                 SolveDropout(field_dropout), GraphConv(hidden_dim, hidden_dim), nn.Softplus(),
@@ -68,6 +70,6 @@ class GCDE(GraphModel):
         super().__init__(
             encoder=GraphSequential(FeatureDropout(input_dropout), GraphConv(in_dim, hidden_dim), nn.ReLU()),
             field=GraphField(net),
-            decoder=GraphSequential(nn.Dropout(dropout), GraphConv(hidden_dim, out_dim)),
+            decoder=GraphSequential(FeatureDropout(dropout), GraphConv(hidden_dim, out_dim)),
             **solve_options,
         )

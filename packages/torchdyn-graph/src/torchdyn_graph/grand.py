@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from torchdyn_core import IncompatibleError
 from torchdyn_core.tree import Tree
+from torchdyn_graph.checks import check_size
 from torchdyn_graph.diffusion import GraphDiffusion
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.graph import Graph
@@ -110,7 +111,8 @@ class GRAND(GraphModel):
 
     Raises:
         ShapeError: If `x` has not a row for each node of the graph.
-        OptionError: If a size is no whole number of at least 1, or the heads do not divide the attention.
+        OptionError: If a size is no whole number of at least 1, the heads do not divide the attention, or a share is
+            not in [0, 1).
 
     References:
         Chamberlain, Rowbottom, Gorinova, Bronstein, Webb, Rossi (2021), GRAND: graph neural diffusion. arXiv 2106.10934
@@ -136,9 +138,10 @@ class GRAND(GraphModel):
         dropout: float = 0.0,
         **solve_options: Any,
     ) -> None:
+        check_size(in_dim=in_dim, hidden_dim=hidden_dim, out_dim=out_dim)
         super().__init__(
             encoder=nn.Sequential(FeatureDropout(input_dropout), nn.Linear(in_dim, hidden_dim)),
             field=DiffusionField(GraphDiffusion(hidden_dim, attention, heads), linear=linear, source=source),
-            decoder=nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_dim, out_dim)),
+            decoder=nn.Sequential(nn.ReLU(), FeatureDropout(dropout), nn.Linear(hidden_dim, out_dim)),
             **solve_options,
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from torchdyn_core import OptionError
+from torchdyn_core import OptionError, ShapeError
 from torchdyn_core.tree import Tree
+from torchdyn_graph.checks import check_size
 from torchdyn_graph.conv import GraphConv
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.layer import FeatureDropout
@@ -34,7 +35,7 @@ class OscillatorField(GraphField):
     Raises:
         IncompatibleError: If there is no graph yet, or `net` cannot be called.
         OptionError: If stiffness or damping is below 0.
-        ShapeError: If the state has not a row for each node.
+        ShapeError: If the state has not a row for each node, or not as many velocities as places.
 
     References:
         Rusch, Chamberlain, Rowbottom, Mishra, Bronstein (2022), Graph-coupled oscillator networks. arXiv 2202.02296
@@ -62,6 +63,12 @@ class OscillatorField(GraphField):
             if not value >= 0:
                 raise OptionError(f"{name}={value!r}; wanted a number >= 0")
         self.stiffness, self.damping, self.activation = stiffness, damping, activation
+
+    def begin(self, t0: Tensor, t1: Tensor, y0: Any) -> Self:
+        if not isinstance(y0, Tensor) or y0.dim() != 2 or y0.shape[1] % 2:
+            got = tuple(y0.shape) if isinstance(y0, Tensor) else type(y0).__name__
+            raise ShapeError(f"the state is {got}; wanted (N, 2 C): places, and behind them as many velocities")
+        return super().begin(t0, t1, y0)
 
     def forward(self, t: Tensor, y: Any, *args: Tree) -> Tensor:
         """Velocities and accelerations."""
@@ -91,6 +98,7 @@ class GraphCON(GraphModel):
 
     Raises:
         ShapeError: If `x` has not a row for each node of the graph.
+        OptionError: If a share is not in [0, 1), or a size no whole number of at least 1.
 
     References:
         Rusch, Chamberlain, Rowbottom, Mishra, Bronstein (2022), Graph-coupled oscillator networks. arXiv 2202.02296
@@ -115,12 +123,13 @@ class GraphCON(GraphModel):
         dropout: float = 0.0,
         **solve_options: Any,
     ) -> None:
+        check_size(in_dim=in_dim, hidden_dim=hidden_dim, out_dim=out_dim)
         super().__init__(
             encoder=nn.Sequential(FeatureDropout(input_dropout), nn.Linear(in_dim, hidden_dim)),
             field=OscillatorField(
                 GraphConv(hidden_dim, hidden_dim) if net is None else net, stiffness=stiffness, damping=damping
             ),
-            decoder=nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_dim, out_dim)),
+            decoder=nn.Sequential(FeatureDropout(dropout), nn.Linear(hidden_dim, out_dim)),
             **solve_options,
         )
 

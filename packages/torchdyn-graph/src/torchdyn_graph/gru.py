@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchdyn_core import IrregularSeries, NeuralODE, OptionError, ShapeError
 from torchdyn_core.field import shallow_copy
 from torchdyn_graph.bridges import native
+from torchdyn_graph.checks import check_size
 from torchdyn_graph.conv import GraphConv
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.graph import Graph
@@ -85,7 +86,7 @@ class GCDEGRU(nn.Module):
         series: values `(B, L, N in_dim)`, node after node.  output: `(B, L, N out_dim)`, likewise.
 
     Raises:
-        OptionError: If an option is the model's own to set.
+        OptionError: If an option is the model's own to set, or a size no whole number of at least 1.
         ShapeError: If the values are not those of all nodes of the graph.
 
     References:
@@ -106,6 +107,7 @@ class GCDEGRU(nn.Module):
         self, in_dim: int, hidden_dim: int, out_dim: int, *, net: nn.Module | None = None, **solve_options: Any
     ) -> None:
         super().__init__()
+        check_size(in_dim=in_dim, hidden_dim=hidden_dim, out_dim=out_dim)
         for name in _FIXED.keys() & solve_options.keys():
             raise OptionError(f"GCDEGRU takes no option {name!r}: {_FIXED[name]}")
         if net is None:
@@ -125,32 +127,43 @@ class GCDEGRU(nn.Module):
             )
         if not count * length:
             return series.values.new_zeros(count, length, made.num_nodes * self.decoder.out_features)
-        states = self._states(made.repeated(count), series)
-        decoded: Tensor = self.decoder(torch.stack(states)).unflatten(1, (count, -1))
+        decoded: Tensor = self.decoder(self._states(made.repeated(count), series))
         return decoded.movedim(0, 1).flatten(2)
 
-    def _states(self, graph: Graph, series: IrregularSeries) -> list[Tensor]:
-        """The states of all nodes of all series at each row, before what is observed there."""
-        assert series.mask is not None
-        observed = series.mask.any(2)
-        stops = observed.any(0).tolist()
-        ode = self._on(graph)
-        state = series.values.new_zeros(graph.num_nodes, self.hidden_dim)
-        states, row, last = [state], 0, len(stops) - 1
-        while True:
-            if stops[row]:
-                state = torch.where(observed[:, row][graph.batch, None], self._jumped(graph, series, row, state), state)
-            if row == last:
-                return states
-            stop = next(later for later in range(row + 1, last + 1) if stops[later] or later == last)
-            path = ode.trajectory(state, series.times[:, row : stop + 1].mT).ys
-            states += path[1:].unbind()
-            state, row = states[-1], stop
+    def _states(self, graph: Graph, series: IrregularSeries) -> Tensor:
+        """The states of all nodes of all series at each row, `(L, B, N, H)`, before what is observed there.
 
-    def _jumped(self, graph: Graph, series: IrregularSeries, row: int, state: Tensor) -> Tensor:
+        A stretch leads from a row with an observation, or the first one, to the next one of the same series: where a
+        solve begins and ends is no matter of the others in the batch. Rows between are read off it.
+        """
         assert series.mask is not None
-        seen = series.mask[:, row]
-        parts = (series.values[:, row].where(seen, 0.0), seen.to(state.dtype))
+        count, length = series.times.shape
+        observed = series.mask.any(2)
+        ode, begins = self._on(graph), _stretches(observed)
+        ends = torch.cat((begins[1:], torch.full_like(begins[:1], length - 1)))
+        state = series.values.new_zeros(graph.num_nodes, self.hidden_dim)
+        each, rows = (torch.arange(size, device=state.device) for size in (count, length))
+        found, place, held = [state[None]], torch.zeros(length, count, dtype=torch.long, device=state.device), 1
+        for begin, end in zip(begins, ends, strict=True):
+            jumps = observed[each, begin][graph.batch, None]
+            state = torch.where(jumps, self._jumped(graph, series, begin, state), state)
+            width = int((end - begin).max())
+            if not width:
+                continue
+            reached = torch.minimum(begin + rows[: width + 1, None], end)
+            path = ode.trajectory(state, series.times[each, reached]).ys
+            inside = (rows[:, None] > begin) & (rows[:, None] <= end)
+            place = torch.where(inside, held + rows[:, None] - begin - 1, place)
+            found.append(path[1:])
+            state, held = path[-1], held + width
+        states: Tensor = torch.cat(found).unflatten(1, (count, -1))[place, each]
+        return states
+
+    def _jumped(self, graph: Graph, series: IrregularSeries, rows: Tensor, state: Tensor) -> Tensor:
+        assert series.mask is not None
+        each = torch.arange(len(rows), device=rows.device)
+        values, seen = series.values[each, rows], series.mask[each, rows]
+        parts = (values.where(seen, 0.0), seen.to(state.dtype))
         x = torch.cat([part.reshape(-1, self.in_dim) for part in parts], 1)
         jumped: Tensor = self.cell(graph, x, state)
         return jumped
@@ -163,6 +176,19 @@ class GCDEGRU(nn.Module):
         ode._modules["field"] = field.on(graph)
         ode.options = {**self.ode.options, "per_sample": graph.batch}
         return ode
+
+
+def _stretches(observed: Tensor) -> Tensor:
+    """Rows where the stretches of each series begin, `(K, B)`: the first one, and those with an observation.
+
+    A series with fewer has its last row for the others.
+    """
+    begins = observed.clone()
+    begins[:, 0] = True
+    length = observed.shape[1]
+    rows = torch.arange(length, device=observed.device)
+    sorted_rows = torch.where(begins, rows, length).sort(1).values[:, : int(begins.sum(1).max())]
+    return sorted_rows.clamp(max=length - 1).mT
 
 
 def _filter(in_features: int, out_features: int) -> GraphConv:

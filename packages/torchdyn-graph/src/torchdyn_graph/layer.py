@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from torchdyn_core import IncompatibleError, ShapeError
 from torchdyn_graph.bridges import called, native
+from torchdyn_graph.checks import check_share
 from torchdyn_graph.graph import Graph
 
 __all__ = ["FeatureDropout", "GraphLayer", "GraphSequential"]
@@ -91,12 +92,20 @@ class FeatureDropout(nn.Dropout):
     Shapes:
         x, output: any, alike.
 
+    Raises:
+        OptionError: If `p` is not in [0, 1).
+        ShapeError: If `x` is sparse in another layout than COO or CSR.
+
     Example:
         >>> import torch
         >>> from torchdyn_graph.layer import FeatureDropout
         >>> FeatureDropout(0.0)(torch.eye(3).to_sparse_csr()).layout
         torch.sparse_csr
     """
+
+    def __init__(self, p: float = 0.5) -> None:
+        check_share(p=p)
+        super().__init__(p)
 
     def forward(self, x: Tensor) -> Tensor:
         """What is left, scaled up."""

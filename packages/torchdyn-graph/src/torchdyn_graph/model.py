@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torchdyn_core import NeuralODE, Solution
@@ -11,12 +12,15 @@ from torchdyn_core.field import shallow_copy
 from torchdyn_graph.bridges import for_net
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.layer import GraphLayer, GraphSequential
+from torchdyn_graph.temporal import TemporalGraph
 
 __all__ = ["GraphModel"]
 
 
 class GraphModel(nn.Module):
     """An encoder, a neural ODE over the nodes of a graph that comes with each call, a decoder.
+
+    Of a `TemporalGraph` an encoder sees what holds where depth starts, a decoder what holds where it ends.
 
     Arguments:
         encoder: Makes states of what nodes have; called with the graph, too, if it is a layer that sees one.
@@ -43,14 +47,14 @@ class GraphModel(nn.Module):
 
     def forward(self, graph: Any, x: Tensor) -> Tensor:
         """Scores of the nodes."""
-        graph = for_net(self, graph, x)
-        state = self._on(graph)(self.lifted(_seen(self.encoder, graph, x)))
-        return _seen(self.decoder, graph, self.projected(state))
+        graph = self._taken(graph, x)
+        state = self._on(graph)(self.lifted(_seen(self.encoder, _at(graph, self.ode.t0), x)))
+        return _seen(self.decoder, _at(graph, self.ode.t1), self.projected(state))
 
     def trajectory(self, graph: Any, x: Tensor, ts: Any) -> Solution:
         """The states of the nodes at times of choice."""
-        graph = for_net(self, graph, x)
-        return self._on(graph).trajectory(self.lifted(_seen(self.encoder, graph, x)), ts)
+        graph = self._taken(graph, x)
+        return self._on(graph).trajectory(self.lifted(_seen(self.encoder, _at(graph, self.ode.t0), x)), ts)
 
     def lifted(self, state: Tensor) -> Tensor:
         """What is solved from, of what the encoder made."""
@@ -60,6 +64,9 @@ class GraphModel(nn.Module):
         """What the decoder sees, of what was solved."""
         return state
 
+    def _taken(self, graph: Any, x: Tensor) -> Any:
+        return graph if isinstance(graph, TemporalGraph) else for_net(self, graph, x)
+
     def _on(self, graph: Any) -> NeuralODE:
         """The neural ODE on a graph."""
         field = self.ode.field
@@ -67,6 +74,11 @@ class GraphModel(nn.Module):
         ode = shallow_copy(self.ode)
         ode._modules["field"] = field.on(graph)
         return ode
+
+
+def _at(graph: Any, t: float) -> Any:
+    """The graph that an encoder sees where depth starts, a decoder where it ends."""
+    return graph.at(torch.tensor(t)) if isinstance(graph, TemporalGraph) else graph
 
 
 def _seen(layer: nn.Module, graph: Any, x: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
-from torchdyn_core import OptionError, ShapeError
+from torchdyn_core import IncompatibleError, OptionError, ShapeError
 from torchdyn_graph.bridges import native
 from torchdyn_graph.graph import Graph
 
@@ -57,6 +58,7 @@ class NeighbourSampler:
     Raises:
         OptionError: If there is no hop, or a fanout is neither -1 nor a whole number of at least 1.
         ShapeError: If a node is asked for that is none.
+        IncompatibleError: If weights require grad in a worker process, which gradients do not leave.
 
     References:
         Hamilton, Ying, Leskovec (2017), Inductive representation learning on large graphs. arXiv 1706.02216
@@ -85,9 +87,7 @@ class NeighbourSampler:
 
     def __call__(self, seeds: Sequence[int] | Sequence[Tensor] | Tensor) -> Neighbourhood:
         """A neighbourhood of nodes."""
-        asked = torch.as_tensor(seeds, dtype=torch.long, device=self.graph.device)
-        if asked.dim() != 1 or (asked.numel() and not 0 <= int(asked.min()) <= int(asked.max()) < self.graph.num_nodes):
-            raise ShapeError(f"seeds are {asked.tolist()}; wanted numbers of nodes, below {self.graph.num_nodes}")
+        asked = self._asked(seeds)
         nodes, rows = asked.unique(return_inverse=True)
         frontier, followed = nodes, [self._order[:0]]
         for fanout in self.fanouts:
@@ -98,8 +98,27 @@ class NeighbourSampler:
         edges = torch.cat(followed)
         ranked, places = nodes.sort()
         ends = places[torch.searchsorted(ranked, self.graph.edge_index[:, edges].contiguous())]
-        weight = None if self.graph.edge_weight is None else self.graph.edge_weight[edges]
+        weight = self.graph.edge_weight
+        if weight is not None:
+            if weight.requires_grad and get_worker_info() is not None:
+                raise IncompatibleError(
+                    "the graph's edge_weight requires grad, and gradients do not leave a worker process; wanted "
+                    "num_workers=0, or a graph without weights and graph.weighted(edge_weight[part.edges])"
+                )
+            weight = weight[edges]
         return Neighbourhood(Graph(ends, len(nodes), weight), nodes, edges, rows)
+
+    def _asked(self, seeds: Any) -> Tensor:
+        count, asked = self.graph.num_nodes, torch.as_tensor(seeds)
+        if not asked.numel():
+            return torch.zeros(0, dtype=torch.long, device=self.graph.device)
+        whole = asked.dtype != torch.bool and not asked.is_floating_point() and not asked.is_complex()
+        if not whole or asked.dim() != 1 or int(asked.min()) < 0 or int(asked.max()) >= count:
+            raise ShapeError(
+                f"seeds are {tuple(asked.shape)} {asked.dtype}, {asked.flatten()[:5].tolist()} ...; wanted numbers of "
+                f"nodes, whole and below {count} (of a mask: mask.nonzero()[:, 0])"
+            )
+        return asked.to(self.graph.device, torch.long)
 
     def _drawn(self, nodes: Tensor, fanout: int) -> Tensor:
         """Incoming edges of nodes, among edges that are sorted by target: all, or as many of each, drawn at random."""

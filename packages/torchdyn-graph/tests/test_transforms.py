@@ -83,7 +83,7 @@ class TestTransforms:
         for same in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
             assert torch.equal(layer(same, x), layer(Graph(EDGES, 5, graph.edge_weight), x))
 
-    def test_a_fresh_graph_may_be_compiled_with(self, kind):
+    def test_a_graph_that_was_used_may_be_compiled_with(self, kind):
         layer, graph, x = made(kind)
         want = layer(Graph(EDGES, 5, graph.edge_weight), x)
         layer(graph, x)

@@ -1,6 +1,7 @@
 """Graphs and layers of DGL and of PyG, and neither of them."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from torchdyn_core import NeuralODE, ShapeError
+from torchdyn_core.errors import FallbackWarning
 from torchdyn_graph import Graph, GraphAttention, GraphConv, GraphDiffusion, GraphField, GraphSequential
 
 EDGES = torch.tensor([[0, 1, 1, 2, 3, 3], [1, 0, 2, 1, 3, 0]])
@@ -20,6 +22,11 @@ WEIGHT = torch.linspace(0.5, 1.5, 6)
 
 def missing(name):
     return pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
+
+
+compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="compiled solves need a C++ compiler"
+)
 
 
 def model():
@@ -63,6 +70,13 @@ class TestDGL:
             torch.testing.assert_close(NeuralODE(GraphField(GraphSequential(theirs, nn.Tanh()), given))(x), want)
         with pytest.raises(ShapeError, match=r"node features are \(4, 3\) for a graph of 5 nodes"):
             NeuralODE(GraphField(theirs, graph))(x[:4])
+
+    @compiler
+    def test_solves_with_its_layers_run_eager_and_say_so(self, dgl):
+        field, x = GraphField(dgl.nn.GraphConv(3, 3), dgl.add_self_loop(self.graph(dgl))), features()
+        with pytest.warns(FallbackWarning, match="compile=True runs eagerly"):
+            got = NeuralODE(field, compile=True)(x)
+        torch.testing.assert_close(got, NeuralODE(field)(x))
 
     def test_batches_and_types(self, dgl):
         from torchdyn_graph.bridges import native
@@ -133,6 +147,13 @@ class TestPyG:
             want = NeuralODE(GraphField(GraphSequential(ours, nn.Tanh()), graph))(x)
             got = NeuralODE(GraphField(GraphSequential(theirs, nn.Tanh()), graph))(x)
             torch.testing.assert_close(got, want)
+
+    @compiler
+    def test_solves_with_its_layers_run_eager_and_say_so(self, pyg):
+        field, x = GraphField(GraphSequential(pyg.nn.GCNConv(3, 3)), Graph(EDGES, NODES)), features()
+        with pytest.warns(FallbackWarning, match="compile=True runs eagerly"):
+            got = NeuralODE(field, compile=True)(x)
+        torch.testing.assert_close(got, NeuralODE(field)(x))
 
     def test_layers_take_weights_if_they_have_a_place_for_them(self, pyg):
         x, graph = features(), Graph(EDGES, NODES, WEIGHT)

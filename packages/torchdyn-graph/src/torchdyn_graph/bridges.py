@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -87,10 +86,16 @@ def for_net(net: nn.Module, graph: Any, x: Tensor | None = None) -> Any:
     return native(graph, x) if ours or isinstance(graph, Tensor) else graph
 
 
+_ARGUMENTS: dict[type[nn.Module], frozenset[str]] = {}
+"""Names of the arguments of layers: Dynamo looks through `functools.cache`, with a warning."""
+
+
 def takes(layer: nn.Module, argument: str) -> bool:
     """Whether a layer is called with an argument of a name."""
-    kind: Any = type(layer)
-    return argument in _arguments(kind)
+    kind = type(layer)
+    if kind not in _ARGUMENTS:
+        _ARGUMENTS[kind] = frozenset(inspect.signature(kind.forward).parameters)
+    return argument in _ARGUMENTS[kind]
 
 
 def check_types(graph: Any, y: Mapping[str, Tensor]) -> None:
@@ -116,11 +121,6 @@ def check_nodes(graph: Any, x: Tensor) -> None:
     nodes = nodes() if callable(nodes) else nodes
     if nodes is not None and x.dim() and x.shape[0] != nodes:
         raise ShapeError(f"node features are {tuple(x.shape)} for a graph of {nodes} nodes; wanted a row for each")
-
-
-@functools.cache
-def _arguments(kind: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)
 
 
 def _of(thing: object, library: str) -> bool:

@@ -11,6 +11,7 @@ explicit steps of 1 are at the edge of what is stable.
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
@@ -74,6 +75,6 @@ def _tested(job: tuple[str, int, int, bool]) -> float:
     torch.manual_seed(seed)
     given = task()
     training = TRAINING[kind]
-    model = trained(network(kind, depth), given, Training(2, training.optimizer) if fast else training)
+    model = trained(network(kind, depth), given, replace(training, steps=2) if fast else training)
     with torch.no_grad():
         return accuracy(model(given.graph, given.words), given, given.test)

@@ -1,4 +1,4 @@
-"""Classes of the nodes of one graph: full-batch training, stopped where the validation nodes are told best."""
+"""Classes of the nodes of one graph: full-batch training."""
 
 from __future__ import annotations
 
@@ -42,10 +42,12 @@ class Training:
     Arguments:
         steps: Of the optimizer, each of all nodes.
         optimizer: Makes it of parameters.
+        selects: Whether the model that told the validation nodes best is kept; else it is the last one.
     """
 
     steps: int
     optimizer: Callable[..., torch.optim.Optimizer]
+    selects: bool = True
 
 
 def task() -> Task:
@@ -62,17 +64,17 @@ def accuracy(scores: Tensor, given: Task, nodes: Tensor) -> float:
     return (scores.argmax(1) == given.labels)[nodes].double().mean().item()
 
 
-def trained(model: nn.Module, given: Task, training: Training, looks: int = LOOK) -> nn.Module:
-    """The model as it was when it told the validation nodes best; of those that did so equally, with the least loss."""
+def trained(model: nn.Module, given: Task, training: Training) -> nn.Module:
+    """The model after training, or as it was when it told the validation nodes best (of equals, with the least loss)."""
     optimizer = training.optimizer(model.parameters())
-    best, kept = (-1.0, 0.0), copy.deepcopy(model.state_dict())
+    best, kept = (-1.0, 0.0), None
     for step in range(1, training.steps + 1):
         model.train()
         scores = model(given.graph, given.words)
         optimizer.zero_grad()
         nn.functional.cross_entropy(scores[given.train], given.labels[given.train]).backward()
         optimizer.step()
-        if step % looks == 0 or step == training.steps:
+        if training.selects and (step % LOOK == 0 or step == training.steps):
             model.eval()
             with torch.no_grad():
                 scores = model(given.graph, given.words)
@@ -80,7 +82,8 @@ def trained(model: nn.Module, given: Task, training: Training, looks: int = LOOK
             found = accuracy(scores, given, given.validation), -loss
             if found > best:
                 best, kept = found, copy.deepcopy(model.state_dict())
-    model.load_state_dict(kept)
+    if kept is not None:
+        model.load_state_dict(kept)
     return model.eval()
 
 

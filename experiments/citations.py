@@ -2,11 +2,11 @@
 
 After Poli et al. 2019 (arXiv 1911.07532; its notebook of node classification) on the public split: GCN 1433-64 with
 ReLU, a field of two convolutions 64-64 with softplus between on [0, 1], GCN 64-7; 0.4 of the input and 0.9 of what the
-field's convolutions see dropped; weights and biases uniform within one over the root of a layer's outputs; Adam at 1e-3,
-weight decay 5e-4, 3000 full-batch steps, and the model after the last one. With fixed steps, rk2 and rk4, dropout within
-the field is the notebook's: a mask for each evaluation, differentiated by `Direct`. An adaptive solver would see another
-field at every evaluation: dopri5, to rtol 1e-4 and atol 1e-3, has `SolveDropout`, one mask a solve. The GCN is trained in
-the same way, half of its hidden state dropped.
+field's convolutions see dropped; weights and biases uniform within one over the root of a layer's outputs; Adam at
+1e-3, weight decay 5e-4, 3000 full-batch steps, and the model after the last one. With fixed steps, rk2 and rk4, dropout
+within the field is the notebook's: a mask for each evaluation, differentiated by `Direct`. An adaptive solver would see
+another field at every evaluation: dopri5, to rtol 1e-4 and atol 1e-3, has `SolveDropout`, one mask a solve. The GCN is
+trained in the same way, half of its hidden state dropped.
 
 GRAND (Chamberlain et al. 2021, arXiv 2106.10934) is the linear one with a source, t in [0, 18] by Euler's steps of 1,
 after the published settings: Adamax at 0.0229 and weight decay 0.005, 300 steps, 0.8 of the input and 0.5 of the last

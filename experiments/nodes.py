@@ -65,7 +65,7 @@ def accuracy(scores: Tensor, given: Task, nodes: Tensor) -> float:
 
 
 def trained(model: nn.Module, given: Task, training: Training) -> nn.Module:
-    """The model after training, or as it was when it told the validation nodes best (of equals, with the least loss)."""
+    """The model after training, or as it was when it told the validation nodes best; of equals, with the least loss."""
     optimizer = training.optimizer(model.parameters())
     best, kept = (-1.0, 0.0), None
     for step in range(1, training.steps + 1):

@@ -1,17 +1,18 @@
 """Subjects of Cora's papers by graph networks whose depth is solved, and by one that has layers.
 
-After Poli et al. 2019 (arXiv 1911.07532; its notebook of node classification) on the public split: GCN 1433-64 with
-ReLU, a field of two convolutions 64-64 with softplus between on [0, 1], GCN 64-7; 0.4 of the input and 0.9 of what the
-field's convolutions see dropped; weights and biases uniform within one over the root of a layer's outputs; Adam at
-1e-3, weight decay 5e-4, 3000 full-batch steps, and the model after the last one. With fixed steps, rk2 and rk4, dropout
-within the field is the notebook's: a mask for each evaluation, differentiated by `Direct`. An adaptive solver would see
-another field at every evaluation: dopri5, to rtol 1e-4 and atol 1e-3, has `SolveDropout`, one mask a solve. The GCN is
-trained in the same way, half of its hidden state dropped.
+After Poli et al. 2019 (arXiv 1911.07532), on the public split: GCN 1433-64 with ReLU, a field of two convolutions 64-64
+with softplus between on [0, 1] (rk2 and rk4 in one step, dopri5 to rtol 1e-4 and atol 1e-3), GCN 64-7; Adam at 0.01,
+weight decay 5e-4, 500 full-batch steps; 0.8 of the input, 0.5 of the last state and 0.7 of what the field's convolutions
+see dropped, the latter by `SolveDropout`, one mask a solve. The GCN drops 0.9 and 0.5 and decays by 2e-4. GRAND
+(Chamberlain et al. 2021, arXiv 2106.10934) is the linear one with a source and one head, t in [0, 18] by Euler's steps
+of 1, after the published settings: Adamax at 0.0229, weight decay 0.005, 300 steps; it drops 0.8 and 0.5. Dropout and
+the decay of all were chosen by the validation nodes, with seeds that are not those of the table; each run keeps the model
+that told the validation nodes best, and looks at the test nodes once, at the end.
 
-GRAND (Chamberlain et al. 2021, arXiv 2106.10934) is the linear one with a source, t in [0, 18] by Euler's steps of 1,
-after the published settings: Adamax at 0.0229 and weight decay 0.005, 300 steps, 0.8 of the input and 0.5 of the last
-state dropped, one head; it keeps the model that told the validation nodes best. What the papers leave open (GRAND's
-dropout, the GCN's) was chosen by the validation nodes with two seeds. Test nodes are looked at once, at the end.
+The notebook of GCDE's authors has other settings, and its Cora is another one: the first release of DGL's, with 140, 300
+and 1000 nodes in the order of a file, so that its 82 to 84 % are not the public split's. Its settings are here, too, for
+orientation: 0.4 of the input dropped, in the field 0.9 with a mask for each evaluation, which `Direct` differentiates;
+weights and biases uniform within one over the root of a layer's outputs; Adam at 1e-3, 3000 steps, the last model.
 """
 
 from __future__ import annotations
@@ -32,18 +33,29 @@ from torchdyn_graph.layer import FeatureDropout
 
 NAME = "Cora, public split"
 SEEDS = 5
-NOTEBOOK = Training(3000, partial(torch.optim.Adam, lr=1e-3, weight_decay=5e-4), selects=False)
-DIFFUSION = Training(300, partial(torch.optim.Adamax, lr=0.0229, weight_decay=0.005))
-TRAINING = {"GCN": NOTEBOOK, "GCDE-rk2": NOTEBOOK, "GCDE-rk4": NOTEBOOK, "GCDE-dopri5": NOTEBOOK, "GRAND": DIFFUSION}
+SHORT = Training(500, partial(torch.optim.Adam, lr=0.01, weight_decay=5e-4))
+TRAINING = {
+    "GCN": Training(500, partial(torch.optim.Adam, lr=0.01, weight_decay=2e-4)),
+    "GCDE-rk2": SHORT,
+    "GCDE-rk4": SHORT,
+    "GCDE-dopri5": SHORT,
+    "GCDE-rk4 as in the notebook": Training(3000, partial(torch.optim.Adam, lr=1e-3, weight_decay=5e-4), selects=False),
+    "GRAND": Training(300, partial(torch.optim.Adamax, lr=0.0229, weight_decay=0.005)),
+}
 PAPER = {
-    "GCN": "81.4 %, in these settings 82.8 %",
+    "GCN": "81.4 %, in GCDE's settings 82.8 %",
     "GCDE-rk2": "83.0 %",
-    "GCDE-rk4": "83.8 %, in the notebook 82 to 84 %",
+    "GCDE-rk4": "83.8 %",
     "GCDE-dopri5": "81.8 %",
+    "GCDE-rk4 as in the notebook": "82 to 84 % on another split",
     "GRAND": "83 % on splits of its own",
 }
 WANTED = {"GCN": 0.805, "GCDE-rk4": 0.815, "GRAND": 0.82}
-METHODS = {"GCDE-rk2": "midpoint", "GCDE-rk4": "rk4"}
+SOLVERS = {
+    "GCDE-rk2": {"solver": "midpoint", "controller": Fixed(steps=1)},
+    "GCDE-rk4": {"solver": "rk4", "controller": Fixed(steps=1)},
+    "GCDE-dopri5": {"solver": "dopri5", "controller": PID(rtol=1e-4, atol=1e-3)},
+}
 
 
 def run(*, fast: bool) -> list[Outcome]:
@@ -69,30 +81,27 @@ def run(*, fast: bool) -> list[Outcome]:
 
 def network(kind: str) -> nn.Module:
     """A model by name."""
+    if kind == "GCN":
+        return GraphSequential(
+            FeatureDropout(0.9), GraphConv(1433, 64), nn.ReLU(), nn.Dropout(0.5), GraphConv(64, 7)
+        )  # fmt: skip
+    if kind in SOLVERS:
+        return GCDE(
+            1433, 64, 7, input_dropout=0.8, dropout=0.5, field_dropout=0.7, compile=True, **SOLVERS[kind]
+        )  # fmt: skip
     if kind == "GRAND":
         return GRAND(
             1433, 64, 7, input_dropout=0.8, dropout=0.5, solver="euler", controller=Fixed(steps=18), t1=18.0,
             compile=True,
         )  # fmt: skip
-    if kind == "GCN":
-        model: nn.Module = GraphSequential(
-            FeatureDropout(0.4), GraphConv(1433, 64), nn.ReLU(), nn.Dropout(0.5), GraphConv(64, 7)
-        )  # fmt: skip
-    elif kind == "GCDE-dopri5":
-        model = GCDE(
-            1433, 64, 7, input_dropout=0.4, field_dropout=0.9, solver="dopri5", compile=True,
-            controller=PID(rtol=1e-4, atol=1e-3),
-        )  # fmt: skip
-    else:
-        field = GraphSequential(
-            nn.Dropout(0.9), GraphConv(64, 64), nn.Softplus(), nn.Dropout(0.9), GraphConv(64, 64)
-        )  # fmt: skip
-        one = {"solver": METHODS[kind], "controller": Fixed(steps=1), "adjoint": Direct()}
-        model = GCDE(1433, 64, 7, net=field, input_dropout=0.4, **one)
-    return _as_in_the_notebook(model)
+    return _as_in_the_notebook()
 
 
-def _as_in_the_notebook(model: nn.Module) -> nn.Module:
+def _as_in_the_notebook() -> nn.Module:
+    field = GraphSequential(nn.Dropout(0.9), GraphConv(64, 64), nn.Softplus(), nn.Dropout(0.9), GraphConv(64, 64))
+    model = GCDE(
+        1433, 64, 7, net=field, input_dropout=0.4, solver="rk4", controller=Fixed(steps=1), adjoint=Direct()
+    )  # fmt: skip
     for layer in model.modules():
         if isinstance(layer, GraphConv):
             bound = layer.linear.out_features**-0.5

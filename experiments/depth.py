@@ -20,7 +20,7 @@ from statistics import fmean
 import torch
 from torch import nn
 
-from experiments.citations import DIFFUSION
+from experiments import citations
 from experiments.nodes import Training, accuracy, task, trained
 from experiments.outcome import Outcome
 from torchdyn_core import Fixed
@@ -30,7 +30,7 @@ from torchdyn_graph.layer import FeatureDropout
 NAME = "Cora, depth"
 DEPTHS = (2, 32)
 ADAM = Training(300, partial(torch.optim.Adam, lr=0.01, weight_decay=5e-4))
-TRAINING = {"GRAND": DIFFUSION, "GraphCON": ADAM, "stacked GCN": ADAM}
+TRAINING = {"GRAND": citations.TRAINING["GRAND"], "GraphCON": ADAM, "stacked GCN": ADAM}
 SEEDS = 3
 
 

@@ -2,17 +2,18 @@
 
 After Poli et al. 2019 (arXiv 1911.07532), on the public split: GCN 1433-64 with ReLU, a field of two convolutions 64-64
 with softplus between on [0, 1] (rk2 and rk4 in one step, dopri5 to rtol 1e-4 and atol 1e-3), GCN 64-7; Adam at 0.01,
-weight decay 5e-4, 500 full-batch steps; 0.8 of the input, 0.5 of the last state and 0.7 of what the field's convolutions
-see dropped, the latter by `SolveDropout`, one mask a solve. The GCN drops 0.9 and 0.5 and decays by 2e-4. GRAND
+weight decay 5e-4, 500 full-batch steps; of the input 0.8 are dropped, of the last state 0.5, of what the field's
+convolutions see 0.7, the latter by `SolveDropout`, one mask a solve. The GCN drops 0.9 and 0.5 and decays by 2e-4. GRAND
 (Chamberlain et al. 2021, arXiv 2106.10934) is the linear one with a source and one head, t in [0, 18] by Euler's steps
 of 1, after the published settings: Adamax at 0.0229, weight decay 0.005, 300 steps; it drops 0.8 and 0.5. Dropout and
-the decay of all were chosen by the validation nodes, with seeds that are not those of the table; each run keeps the model
-that told the validation nodes best, and looks at the test nodes once, at the end.
+decay were chosen by the validation nodes; each run keeps the model that told them best, and looks at the test nodes
+once, at the end.
 
-The notebook of GCDE's authors has other settings, and its Cora is another one: the first release of DGL's, with 140, 300
-and 1000 nodes in the order of a file, so that its 82 to 84 % are not the public split's. Its settings are here, too, for
-orientation: 0.4 of the input dropped, in the field 0.9 with a mask for each evaluation, which `Direct` differentiates;
-weights and biases uniform within one over the root of a layer's outputs; Adam at 1e-3, 3000 steps, the last model.
+The notebook of GCDE's authors has other settings, and its Cora is another one: the first release of DGL's, with 140,
+300 and 1000 nodes in the order of a file, so that its 82 to 84 % are not the public split's. Its settings are here,
+too, for orientation: 0.4 of the input dropped, in the field 0.9 with a mask for each evaluation, which `Direct`
+differentiates; weights and biases uniform within one over the root of a layer's outputs; Adam at 1e-3, 3000 steps, and
+the last model.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 After Poli et al. 2019 (arXiv 1911.07532), on the public split: GCN 1433-64 with ReLU, a field of two convolutions 64-64
 with softplus between on [0, 1] (rk2 and rk4 in one step, dopri5 to rtol 1e-4 and atol 1e-3), GCN 64-7; Adam at 0.01,
 weight decay 5e-4, 500 full-batch steps; of the input 0.8 are dropped, of the last state 0.5, of what the field's
-convolutions see 0.7, the latter by `SolveDropout`, one mask a solve. The GCN drops 0.9 and 0.5 and decays by 2e-4. GRAND
+convolutions see 0.7, by `SolveDropout`, one mask a solve. The GCN drops 0.9 and 0.5 and decays by 2e-4. GRAND
 (Chamberlain et al. 2021, arXiv 2106.10934) is the linear one with a source and one head, t in [0, 18] by Euler's steps
 of 1, after the published settings: Adamax at 0.0229, weight decay 0.005, 300 steps; it drops 0.8 and 0.5. Dropout and
 decay were chosen by the validation nodes; each run keeps the model that told them best, and looks at the test nodes

@@ -2,7 +2,7 @@
 
 After Poli et al. 2019 (arXiv 1911.07532), on the public split: GCN 1433-64 with ReLU, a field of two convolutions 64-64
 with softplus between on [0, 1] (rk2 and rk4 in one step, dopri5 to rtol 1e-4 and atol 1e-3), GCN 64-7. It and the GCN
-without a field are trained alike, by Adam at 0.01, weight decay 2e-4, 500 full-batch steps, and drop 0.9 of the input and
+without a field are trained alike, by Adam at 0.01, weight decay 2e-4, 500 full-batch steps, and drop 0.9 of the input,
 0.5 of the last state; the field drops 0.7 of what its convolutions see by `SolveDropout`, one mask a solve. GRAND
 (Chamberlain et al. 2021, arXiv 2106.10934) is the linear one with a source and one head, t in [0, 18] by Euler's steps
 of 1, after the published settings: Adamax at 0.0229, weight decay 0.005, 300 steps; it drops 0.8 and 0.5. Dropout and

@@ -98,7 +98,7 @@ def edges(*, fast: bool) -> list[Bound]:
         Bound(
             what="memory that an edge and its tenth of a node add to the peak, in units of what a graph keeps of it",
             value=(peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0]) / graph,
-            limit=4.0,
+            limit=3.0,
             form="{:.2f}",
             detail=f"{graph} bytes: both ends, and the orders by source and by target",
         ),

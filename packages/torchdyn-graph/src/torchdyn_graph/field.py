@@ -57,12 +57,15 @@ class GraphField(VectorField):
         if not callable(net) or isinstance(net, type):
             raise IncompatibleError(f"net is {net!r}; wanted a module that is called as net(graph, x)")
         self.net = net
-        for name, value in self._taken(graph).items():
-            setattr(self, name, value)
+        self._take(graph)
 
     def on(self, graph: Any) -> Self:
         """The same field on another graph."""
         return self.replace(**self._taken(graph))
+
+    def _take(self, graph: Any) -> None:
+        for name, value in self._taken(graph).items():
+            setattr(self, name, value)
 
     def _taken(self, graph: Any) -> dict[str, Any]:
         """What a field has of its graph."""
@@ -109,13 +112,10 @@ class GraphField(VectorField):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # of torch's
         if isinstance(self.graph, Graph):
-            own = self.edge_weight
+            graph, own = self.graph.changed(fn), self.edge_weight
             if own is not None:
-                own = own if isinstance(own, nn.Parameter) else fn(own)
-                self.graph, self.edge_weight = self.graph.changed(fn), own
-            else:
-                for name, value in self._taken(self.graph.changed(fn)).items():
-                    setattr(self, name, value)
+                graph = graph.weighted(own if isinstance(own, nn.Parameter) else fn(own))
+            self._take(graph)
         elif isinstance(self.graph, TemporalGraph):
             self.graph = self.graph.changed(fn)
         elif self.graph is not None and hasattr(self.graph, "to"):

@@ -315,7 +315,11 @@ class Graph:
 
         Shapes:
             edge_weight: `(E,)`.
+
+        Raises:
+            ShapeError: If there is not a floating-point number for each edge.
         """
+        check_weight(edge_weight, self.edge_index)
         made = object.__new__(Graph)
         made.__dict__.update(self.__dict__)
         made.edge_weight, made._sorted, made._propagation, made._repeated = edge_weight, None, {}, {}

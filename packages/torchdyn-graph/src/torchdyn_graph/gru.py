@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from torchdyn_core import IrregularSeries, NeuralODE, OptionError, ShapeError
-from torchdyn_core.field import shallow_copy
 from torchdyn_graph.bridges import native
 from torchdyn_graph.checks import check_size
 from torchdyn_graph.conv import GraphConv
 from torchdyn_graph.field import GraphField
 from torchdyn_graph.graph import Graph
 from torchdyn_graph.layer import GraphSequential
+from torchdyn_graph.model import on_graph
 
 __all__ = ["GCDEGRU", "GraphGRUCell"]
 
@@ -78,8 +78,8 @@ class GCDEGRU(nn.Module):
         in_dim: What a node observes.
         hidden_dim: What it has in the state.
         out_dim: What is forecast for it.
-        net: The field's network, called as `net(graph, x)`. Default: two filters of
-            first order with a tanh between.
+        net: The field's network, called as `net(graph, x)`. Default: two filters of first order
+            with a tanh between.
         solve_options: Options of `solve`: `solver`, `controller`, `adjoint`, `compile`, ...
 
     Shapes:
@@ -139,7 +139,7 @@ class GCDEGRU(nn.Module):
         assert series.mask is not None
         count, length = series.times.shape
         observed = series.mask.any(2)
-        ode, begins = self._on(graph), _stretches(observed)
+        ode, begins = on_graph(self.ode, graph, per_sample=graph.batch), _stretches(observed)
         ends = torch.cat((begins[1:], torch.full_like(begins[:1], length - 1)))
         state = series.values.new_zeros(graph.num_nodes, self.hidden_dim)
         each, rows = (torch.arange(size, device=state.device) for size in (count, length))
@@ -167,15 +167,6 @@ class GCDEGRU(nn.Module):
         x = torch.cat([part.reshape(-1, self.in_dim) for part in parts], 1)
         jumped: Tensor = self.cell(graph, x, state)
         return jumped
-
-    def _on(self, graph: Graph) -> NeuralODE:
-        """The neural ODE on a graph, each part of which takes steps of its own."""
-        field = self.ode.field
-        assert isinstance(field, GraphField)
-        ode = shallow_copy(self.ode)
-        ode._modules["field"] = field.on(graph)
-        ode.options = {**self.ode.options, "per_sample": graph.batch}
-        return ode
 
 
 def _stretches(observed: Tensor) -> Tensor:

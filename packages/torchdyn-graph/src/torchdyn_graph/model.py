@@ -14,7 +14,7 @@ from torchdyn_graph.field import GraphField
 from torchdyn_graph.layer import GraphLayer, GraphSequential
 from torchdyn_graph.temporal import TemporalGraph
 
-__all__ = ["GraphModel"]
+__all__ = ["GraphModel", "on_graph"]
 
 
 class GraphModel(nn.Module):
@@ -48,13 +48,13 @@ class GraphModel(nn.Module):
     def forward(self, graph: Any, x: Tensor) -> Tensor:
         """Scores of the nodes."""
         graph = self._taken(graph, x)
-        state = self._on(graph)(self.lifted(_seen(self.encoder, _at(graph, self.ode.t0), x)))
+        state = on_graph(self.ode, graph)(self.lifted(_seen(self.encoder, _at(graph, self.ode.t0), x)))
         return _seen(self.decoder, _at(graph, self.ode.t1), self.projected(state))
 
     def trajectory(self, graph: Any, x: Tensor, ts: Any) -> Solution:
         """The states of the nodes at times of choice."""
         graph = self._taken(graph, x)
-        return self._on(graph).trajectory(self.lifted(_seen(self.encoder, _at(graph, self.ode.t0), x)), ts)
+        return on_graph(self.ode, graph).trajectory(self.lifted(_seen(self.encoder, _at(graph, self.ode.t0), x)), ts)
 
     def lifted(self, state: Tensor) -> Tensor:
         """What is solved from, of what the encoder made."""
@@ -67,13 +67,15 @@ class GraphModel(nn.Module):
     def _taken(self, graph: Any, x: Tensor) -> Any:
         return graph if isinstance(graph, TemporalGraph) else for_net(self, graph, x)
 
-    def _on(self, graph: Any) -> NeuralODE:
-        """The neural ODE on a graph."""
-        field = self.ode.field
-        assert isinstance(field, GraphField)
-        ode = shallow_copy(self.ode)
-        ode._modules["field"] = field.on(graph)
-        return ode
+
+def on_graph(ode: NeuralODE, graph: Any, **options: Any) -> NeuralODE:
+    """A neural ODE whose field is on a graph, with some options of its solve replaced; parameters are shared."""
+    field = ode.field
+    assert isinstance(field, GraphField)
+    made = shallow_copy(ode)
+    made._modules["field"] = field.on(graph)
+    made.options = {**ode.options, **options}
+    return made
 
 
 def _at(graph: Any, t: float) -> Any:

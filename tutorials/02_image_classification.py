@@ -21,6 +21,7 @@ grow: the augmented models come to more than 98 % (``experiments/mnist.py``).
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -135,20 +136,8 @@ print(
 # One test picture on its way through the depth of each model, in the channel that it started in, and the figures of all
 # three side by side.
 
-INK, MUTED, COLOURS = "#222222", "#777777", ("#777777", "#2a5b8c", "#c8553d")
-plt.rcParams.update(
-    {
-        "font.size": 11,
-        "axes.titlesize": 12,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "legend.frameon": False,
-    }
-)
+COLOURS = ("#777777", "#2a5b8c", "#c8553d")
+plt.style.use(Path(__file__).with_name("torchdyn.mplstyle"))
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 figure = plt.figure(figsize=(15, 5.4), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=(1, 1.35))

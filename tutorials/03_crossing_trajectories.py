@@ -18,6 +18,7 @@ Two models, a few seconds of training each on one core.
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -85,19 +86,7 @@ with torch.no_grad():
     paths = {name: layer.trajectory(starts, depths).ys for name, layer in models.items()}
 
 INK, MUTED, COLOURS = "#222222", "#777777", ("#2a5b8c", "#c8553d")
-plt.rcParams.update(
-    {
-        "font.size": 11,
-        "axes.titlesize": 12.5,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "legend.frameon": False,
-    }
-)
+plt.style.use(Path(__file__).with_name("torchdyn.mplstyle"))
 figure, (curves, line, plane) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
 for name, style in zip(losses, ("--", "-"), strict=True):
     curves.plot(range(1, EPOCHS + 1), losses[name], color=INK, linestyle=style, label=name)

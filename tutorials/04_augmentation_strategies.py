@@ -16,6 +16,7 @@ of times that the solver has to evaluate the field.
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -104,20 +105,8 @@ print(
 # cannot tear the annulus: it draws it out so thin that few points lie where a line has to pass. With room the disc is
 # lifted out of the plane.
 
-INK, MUTED, COLOURS = "#222222", "#777777", ("#2a5b8c", "#c8553d")
-plt.rcParams.update(
-    {
-        "font.size": 11,
-        "axes.titlesize": 12,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "legend.frameon": False,
-    }
-)
+INK, COLOURS = "#222222", ("#2a5b8c", "#c8553d")
+plt.style.use(Path(__file__).with_name("torchdyn.mplstyle"))
 figure, axes = plt.subplots(1, 5, figsize=(20, 4.3), layout="constrained")
 for axis, (name, model) in zip(axes, models.items(), strict=False):
     with torch.no_grad():

@@ -21,6 +21,7 @@ import os
 import sys
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -135,21 +136,9 @@ with torch.no_grad():
     seen = (seen - seen.mean(1, keepdim=True)) / seen.std((1, 2), keepdim=True)
     energies = {"GRAND": dirichlet_energy(graph, path), "without its source": dirichlet_energy(graph, spread)}
 
-INK, MUTED, LINES = "#222222", "#777777", ("#2a5b8c", "#c8553d")
+MUTED, LINES = "#777777", ("#2a5b8c", "#c8553d")
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d")
-plt.rcParams.update(
-    {
-        "font.size": 11,
-        "axes.titlesize": 12,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "legend.frameon": False,
-    }
-)
+plt.style.use(Path(__file__).with_name("torchdyn.mplstyle"))
 figure = plt.figure(figsize=(15, 8.6), layout="constrained")
 above, below = figure.subfigures(2, 1, height_ratios=(1.15, 1))
 for axis, depth in zip(above.subplots(1, 4, sharex=True, sharey=True), (0.0, 2.0, 6.0, 18.0), strict=True):

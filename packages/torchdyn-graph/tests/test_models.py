@@ -61,20 +61,25 @@ def test_dropout_is_of_training_alone_and_one_mask_a_solve():
         model(field_dropout=1.0)
 
 
+def trained(net, graph, x, labels, steps):
+    """The losses on the way."""
+    optimizer, losses = torch.optim.Adam(net.parameters(), lr=1e-2), []
+    for _ in range(steps):
+        loss = nn.functional.cross_entropy(net(graph, x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
 def test_it_learns_the_ends_of_a_path():
     """Two classes by what nodes have, and a net of one's own in the field."""
     torch.manual_seed(0)
     graph, labels = Graph(EDGES, 5), torch.tensor([0, 0, 0, 1, 1])
     x = torch.randn(5, 6)
     net = GCDE(6, 8, 2, net=GraphSequential(GraphConv(8, 8), nn.Tanh()), **RK4)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(60):
-        loss = nn.functional.cross_entropy(net(graph, x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = trained(net, graph, x, labels, steps=60)
     assert losses[-1] < 0.1 < losses[0]
     assert all(bool(parameter.grad.any()) for parameter in net.parameters())
 
@@ -174,14 +179,7 @@ def test_models_learn_the_ends_of_a_path(make):
     torch.manual_seed(0)
     net, graph, labels = make(), Graph(EDGES, 5), torch.tensor([0, 0, 0, 1, 1])
     x = torch.randn(5, 6)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(100):
-        loss = nn.functional.cross_entropy(net(graph, x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = trained(net, graph, x, labels, steps=100)
     assert losses[-1] < 0.1 < losses[0]
     assert net.trajectory(graph, x, [0.0, 1.0]).ys.shape[:2] == (2, 5)
 

@@ -4,15 +4,18 @@ import pytest
 import torch
 
 from torchdyn_graph import Graph
-from torchdyn_graph.neighbours import along_edges, from_neighbours
+from torchdyn_graph.neighbours import along_edges, from_neighbours, largest_into
 
 DTYPE = torch.float64
 
 
-def made(nodes=7, edges=20, **options):
+WIDTHS = (1, 3, 8, 11)  # narrow rows and wide ones are multiplied by different routines
+
+
+def made(nodes=7, edges=20, width=3, **options):
     generator = torch.Generator().manual_seed(0)
     graph = Graph(torch.randint(nodes, (2, edges), generator=generator), nodes + 1, **options)  # the last one is alone
-    x, y = (torch.randn(nodes + 1, 3, generator=generator, dtype=DTYPE) for _ in range(2))
+    x, y = (torch.randn(nodes + 1, width, generator=generator, dtype=DTYPE) for _ in range(2))
     weight = torch.randn(edges, generator=generator, dtype=DTYPE)
     return graph, x, y, weight
 
@@ -24,15 +27,17 @@ def dense(graph, weight):
     )
 
 
-def test_they_are_products_with_the_matrix():
-    graph, x, y, weight = made()
+@pytest.mark.parametrize("width", WIDTHS)
+def test_they_are_products_with_the_matrix(width):
+    graph, x, y, weight = made(width=width)
     torch.testing.assert_close(from_neighbours(x, weight, graph.edges), dense(graph, weight) @ x)
     source, target = graph.edge_index[:, graph.order]
     torch.testing.assert_close(along_edges(y, x, graph.edges), (y[target] * x[source]).sum(-1))
 
 
-def test_derivatives_of_both_and_of_their_derivatives():
-    graph, *inputs = made()
+@pytest.mark.parametrize("width", WIDTHS)
+def test_derivatives_of_both_and_of_their_derivatives(width):
+    graph, *inputs = made(width=width)
     x, y, weight = (value.requires_grad_() for value in inputs)
     for function, values in (
         (lambda x, w: from_neighbours(x, w, graph.edges), (x, weight)),
@@ -40,6 +45,22 @@ def test_derivatives_of_both_and_of_their_derivatives():
     ):
         assert torch.autograd.gradcheck(function, values)
         assert torch.autograd.gradgradcheck(function, values)
+
+
+def test_rows_that_do_not_lie_in_order():
+    graph, x, y, _ = made()
+    turned = [value.T.contiguous().T for value in (y, x)]
+    torch.testing.assert_close(along_edges(*turned, graph.edges), along_edges(y, x, graph.edges))
+
+
+def test_the_largest_that_comes_into_a_node():
+    graph, _, _, weight = made()
+    entries = torch.full((8, 8), -torch.inf, dtype=DTYPE)
+    for (source, target), value in zip(graph.ends.T.tolist(), weight, strict=True):
+        entries[target, source] = torch.maximum(entries[target, source], value)
+    assert torch.equal(largest_into(weight, graph.edges), entries.amax(1))
+    assert largest_into(weight, graph.edges)[-1] == -torch.inf  # nothing comes into it
+    assert torch.equal(torch.func.vmap(lambda w: largest_into(w, graph.edges))(weight[None])[0], entries.amax(1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.complex64])

@@ -75,7 +75,7 @@ class GraphAttention(GraphLayer):
         values = self.linear(x).unflatten(-1, (self.heads, -1))
         source, target = ((values * weight).sum(-1).flatten() for weight in (self.of_source, self.of_target))
         ends = copies.ends
-        scores = functional.leaky_relu(source[ends[0]] + target[ends[1]], self.slope)
+        scores = functional.leaky_relu(source.index_select(0, ends[0]) + target.index_select(0, ends[1]), self.slope)
         out: Tensor = copies.attended(values.flatten(0, 1), scores).unflatten(0, (-1, self.heads))
         out = out.mean(1) if self.mean else out.flatten(1)
         return out if self.bias is None else out + self.bias

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchdyn_core import ShapeError
 from torchdyn_graph.checks import check_batch, check_weight, checked_edges, checked_nodes
-from torchdyn_graph.neighbours import Incidence, along_edges, from_neighbours
+from torchdyn_graph.neighbours import Incidence, along_edges, from_neighbours, largest_into
 from torchdyn_graph.transforms import differentiated, kept
 
 __all__ = ["Graph"]
@@ -130,7 +130,7 @@ class Graph:
         if self.edge_weight is None:
             return torch.ones(self.num_edges, dtype=dtype, device=self.device)
         if self._learned:
-            return self.edge_weight[self.order].to(dtype)
+            return self.edge_weight.index_select(0, self.order).to(dtype)
         if self._sorted is None:
             with kept():
                 self._sorted = self.edge_weight[self.order]
@@ -173,7 +173,7 @@ class Graph:
         """
         powers = self._powers(scores)
         total = from_neighbours(powers.new_ones(self.num_nodes, 1), powers, self.edges)[:, 0]
-        return powers / total[self.ends[1]]
+        return powers / total.index_select(0, self.ends[1])
 
     def attended(self, x: Tensor, scores: Tensor) -> Tensor:
         """For each node the mean over what its neighbours have, weighted by `softmax(scores)`; 0 without neighbours.
@@ -184,15 +184,14 @@ class Graph:
             x, output: `(N, D)`.  scores: `(E,)`, edges sorted by target.
         """
         both = from_neighbours(torch.cat((self.checked(x), x.new_ones(len(x), 1)), 1), self._powers(scores), self.edges)
-        return both[:, :-1] / both[:, -1:].clamp(min=0.5)  # it is at least 1 where there is a neighbour
+        total = both[:, -1:].clamp(min=0.5)  # it is at least 1 where there is a neighbour
+        return both[:, :-1] * total.reciprocal()
 
     def _powers(self, scores: Tensor) -> Tensor:
         """Exponentials of scores, of each node's edges as parts of the largest one."""
-        target = self.ends[1]
         # the largest of a node's own: of a larger one all exponentials could vanish
-        largest = scores.detach().new_full((self.num_nodes,), -torch.inf)
-        largest = largest.scatter_reduce(0, target, scores.detach(), "amax")
-        powers: Tensor = (scores - largest[target]).exp()
+        largest = largest_into(scores.detach(), self.edges)
+        powers: Tensor = (scores - largest.index_select(0, self.ends[1])).exp()
         return powers
 
     def checked(self, x: Tensor) -> Tensor:
@@ -286,7 +285,7 @@ class Graph:
         if made is None:
             with kept():
                 weight = self._scaled(loops, dtype)
-                made = weight, weight[self.looped(loops).edges.turn]
+                made = weight, weight.index_select(0, self.looped(loops).edges.turn)
             self._propagation[loops, dtype] = made
         return made
 
@@ -295,11 +294,11 @@ class Graph:
         weight = torch.ones(graph.num_edges, dtype=dtype, device=self.device)
         if self.edge_weight is not None:
             own = self.edge_weight.to(dtype)
-            weight = torch.cat((own, weight[len(own) :]))[self._places(loops)]
+            weight = torch.cat((own, weight[len(own) :])).index_select(0, self._places(loops))
         degree = from_neighbours(weight.new_ones(self.num_nodes, 1), weight, graph.edges)[:, 0]
         scale = torch.where(degree > 0, degree.clamp(min=torch.finfo(dtype).tiny).rsqrt(), torch.zeros_like(degree))
         source, target = graph.ends
-        return weight * scale[source] * scale[target]
+        return weight * scale.index_select(0, source) * scale.index_select(0, target)
 
     def _places(self, loops: bool) -> Tensor:
         """Places of the edges, those that were added behind all others, sorted by target."""

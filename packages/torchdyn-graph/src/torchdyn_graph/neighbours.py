@@ -18,7 +18,7 @@ from torch import Tensor
 from torchdyn_core import ShapeError
 from torchdyn_graph.transforms import transformed
 
-__all__ = ["Incidence", "along_edges", "from_neighbours"]
+__all__ = ["Incidence", "along_edges", "from_neighbours", "largest_into"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,7 @@ class Incidence:
         target: Targets of edges that are sorted by source.
         out: Where each node's outgoing edges begin among these.
         back: Places, in the second order, of edges in the first one.
+        ends: Targets of edges that are sorted by target.
     """
 
     source: Tensor
@@ -40,6 +41,7 @@ class Incidence:
     target: Tensor
     out: Tensor
     back: Tensor
+    ends: Tensor
 
     @staticmethod
     def of(source: Tensor, target: Tensor, nodes: int) -> Incidence:
@@ -47,11 +49,11 @@ class Incidence:
         turn = source.argsort(stable=True)
         back = torch.empty_like(turn)
         back[turn] = torch.arange(len(turn), device=turn.device)
-        return Incidence(source, _bounds(target, nodes), turn, target[turn], _bounds(source, nodes), back)
+        return Incidence(source, _bounds(target, nodes), turn, target[turn], _bounds(source, nodes), back, target)
 
     def parts(self) -> tuple[Tensor, ...]:
         """All of it, as the operations take it."""
-        return self.source, self.into, self.turn, self.target, self.out, self.back
+        return self.source, self.into, self.turn, self.target, self.out, self.back, self.ends
 
 
 def from_neighbours(x: Tensor, weight: Tensor, edges: Incidence, turned: Tensor | None = None) -> Tensor:
@@ -112,6 +114,25 @@ def along_edges(y: Tensor, x: Tensor, edges: Incidence) -> Tensor:
     return made
 
 
+def largest_into(values: Tensor, edges: Incidence) -> Tensor:
+    """For each node the largest of what the edges have that come into it, `-inf` where there are none; no gradient.
+
+    Shapes:
+        values: `(E,)`, edges sorted by target.  output: `(N,)`.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_graph.neighbours import Incidence, largest_into
+        >>> edges = Incidence.of(torch.tensor([1, 2]), torch.tensor([0, 0]), 3)
+        >>> largest_into(torch.tensor([4.0, 5.0]), edges).tolist()
+        [5.0, -inf, -inf]
+    """
+    if transformed():
+        none = values.new_full((len(edges.into) - 1,), -torch.inf)
+        return none.scatter_reduce(0, edges.ends, values, "amax")
+    return torch.segment_reduce(values, "max", offsets=edges.into, unsafe=True, initial=-torch.inf)
+
+
 def _check_edges(weight: Tensor, edges: Incidence) -> None:
     if weight.shape != edges.source.shape:
         raise ShapeError(f"weights of edges are {tuple(weight.shape)}; wanted ({len(edges.source)},)")
@@ -135,7 +156,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch says once a process that its sparse rows are young
     _ = torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
 
-_EDGES = "Tensor source, Tensor into, Tensor turn, Tensor target, Tensor out, Tensor back"
+_EDGES = "Tensor source, Tensor into, Tensor turn, Tensor target, Tensor out, Tensor back, Tensor? ends"
+_VECTOR = 8
+"""Rows of fewer numbers than a vector of the processor holds."""
 _LIBRARY = torch.library.Library("torchdyn_graph", "DEF")
 _LIBRARY.define(f"from_neighbours(Tensor x, Tensor weight, Tensor? turned, {_EDGES}) -> Tensor")
 _LIBRARY.define(f"along_edges(Tensor y, Tensor x, {_EDGES}) -> Tensor")
@@ -146,30 +169,39 @@ def _targets(source: Tensor, into: Tensor) -> Tensor:
     return nodes.repeat_interleave(into.diff(), output_size=len(source))
 
 
-def _gathered(x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+def _gathered(
+    x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor | None
+) -> Tensor:
     out = x.new_zeros((len(into) - 1, x.shape[1]))
     return out.index_add(0, _targets(source, into), x[source] * weight[:, None])
 
 
-def _bagged(x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+def _bagged(
+    x: Tensor, weight: Tensor, turned: Tensor | None, source: Tensor, into: Tensor, *rest: Tensor | None
+) -> Tensor:
     if not len(source) or not x.shape[1] or x.is_complex():
         return _gathered(x, weight, turned, source, into)
     made: Tensor = torch.ops.aten._embedding_bag(x.contiguous(), source, into, False, 0, False, weight, True, -1)[0]
     return made
 
 
-def _products(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+def _products(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor | None) -> Tensor:
     return (y[_targets(source, into)] * x[source]).sum(-1)
 
 
-def _sampled(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor) -> Tensor:
+def _sampled(y: Tensor, x: Tensor, source: Tensor, into: Tensor, *rest: Tensor | None) -> Tensor:
     if not (
         len(source) and x.shape[1] and x.dtype in (torch.float32, torch.float64) and torch.backends.mkl.is_available()
     ):
         return _products(y, x, source, into)
+    if x.shape[1] < _VECTOR:
+        # the product that a bag's backward pass takes: less to do about each one, but one number at a time
+        ends = rest[-1] if rest and rest[-1] is not None else _targets(source, into)
+        made: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(y, x, source, into, ends, 0)
+        return made
     ones = y.new_ones(len(source))
     pattern = torch.sparse_csr_tensor(into, source, ones, (len(y), len(x)), check_invariants=False)
-    made: Tensor = torch.sparse.sampled_addmm(pattern, y, x.mT, beta=0.0).values()
+    made = torch.sparse.sampled_addmm(pattern, y, x.mT, beta=0.0).values()
     return made
 
 
@@ -185,7 +217,7 @@ def _from_neighbours_shape(
     return x.new_empty((into.shape[0] - 1, x.shape[1]))
 
 
-def _along_edges_shape(y: Tensor, x: Tensor, source: Tensor, *rest: Tensor) -> Tensor:
+def _along_edges_shape(y: Tensor, x: Tensor, source: Tensor, *rest: Tensor | None) -> Tensor:
     return y.new_empty(source.shape)
 
 
@@ -198,25 +230,26 @@ def _keep(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
 
 
 def _from_neighbours_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, turned, source, into, turn, target, out, back = ctx.saved_tensors
+    x, weight, turned, source, into, turn, target, out, back, ends = ctx.saved_tensors
     wanted = ctx.needs_input_grad
-    ops, edges = torch.ops.torchdyn_graph, (source, into, turn, target, out, back)
+    ops, edges = torch.ops.torchdyn_graph, (source, into, turn, target, out, back, ends)
     for_x = None
     if wanted[0]:
         known = turned is not None
-        first, second = (turned.conj(), weight.conj()) if known else (weight[turn].conj(), None)
-        for_x = ops.from_neighbours(grad, first, second, target, out, back, source, into, turn)
+        first, second = (turned.conj(), weight.conj()) if known else (weight.index_select(0, turn).conj(), None)
+        for_x = ops.from_neighbours(grad, first, second, target, out, back, source, into, turn, None)
     for_weight = ops.along_edges(grad, x.conj(), *edges) if wanted[1] else None
-    return for_x, for_weight, *(None,) * 7
+    return for_x, for_weight, *(None,) * 8
 
 
 def _along_edges_back(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    y, x, source, into, turn, target, out, back = ctx.saved_tensors
-    wanted = ctx.needs_input_grad
+    y, x, source, into, turn, target, out, back, ends = ctx.saved_tensors
+    edges, wanted = (source, into, turn, target, out, back, ends), ctx.needs_input_grad
     sums = torch.ops.torchdyn_graph.from_neighbours
-    for_y = sums(x.conj(), grad, None, source, into, turn, target, out, back) if wanted[0] else None
-    for_x = sums(y.conj(), grad[turn], None, target, out, back, source, into, turn) if wanted[1] else None
-    return for_y, for_x, *(None,) * 6
+    for_y = sums(x.conj(), grad, None, *edges) if wanted[0] else None
+    turned = target, out, back, source, into, turn, None
+    for_x = sums(y.conj(), grad.index_select(0, turn), None, *turned) if wanted[1] else None
+    return for_y, for_x, *(None,) * 7
 
 
 torch.library.register_autograd(

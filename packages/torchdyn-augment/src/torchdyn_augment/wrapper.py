@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from torchdyn_core import IncompatibleError, Path, VectorField
+from torchdyn_core import Adjoint, IncompatibleError, Path, Solver, StepController, VectorField
 from torchdyn_core.tree import Tree
 
 __all__ = ["WrappedField"]
@@ -46,6 +46,10 @@ class WrappedField(VectorField):
     def forward(self, t: Tensor, y: Any, *args: Tree) -> Any:
         """The inner field's slope."""
         return self.field(t, self.seen(t, y), *args)
+
+    def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
+        field = self.field
+        return self._with(field.stepped_by(solver, controller, adjoint)) if isinstance(field, VectorField) else self
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Any) -> Self:
         field = self.field

@@ -18,7 +18,7 @@ from torchdyn_core.field import cast, real_dtype
 from torchdyn_core.leaves import Reach
 from torchdyn_core.tree import Tree, align, flatten, tree_map, unflatten
 
-__all__ = ["NO_ARGS", "BoundField", "RandomnessGuard", "autograd_sequence", "field_time"]
+__all__ = ["NO_ARGS", "BoundField", "RandomnessGuard", "autograd_sequence", "checked_result", "field_time"]
 
 NO_ARGS: Any = object()
 """Stands for `args=None`: the field is called without them."""
@@ -61,14 +61,17 @@ class BoundField:
         """The slope at time `t` (float64, `()` or `(R,)`)."""
         return self.evaluate(self.source, t, y)
 
-    def evaluate(self, function: Callable[..., Tree], t: Tensor, y: Tree, like: Tree | None = None) -> Tree:
+    def evaluate(
+        self, function: Callable[..., Tree], t: Tensor, y: Tree, like: Tree | Callable[[Tree, Tree], Tree] | None = None
+    ) -> Tree:
         """Call a function of the field (a drift, a diffusion, an energy) as the field itself is called.
 
         Arguments:
             function: Takes `(t, y)`, and `args` where the solve has them.
             t: float64, `()` or `(R,)`.
             y: The state.
-            like: A tree of the shapes and dtypes to expect. Default: those of `y`.
+            like: A tree of the shapes and dtypes to expect, or a function of the result and of `y` that checks the
+                result and returns it. Default: those of `y`.
         """
         self.calls.count += 1
         time = self.time(t, y)
@@ -77,7 +80,7 @@ class BoundField:
             out = first(lambda z: self._call(function, time, z), y)
         else:
             out = self._call(function, time, y)
-        return _checked(out, y if like is None else like)
+        return checked_result(out, y, like)
 
     def within(self, lower: Tensor, upper: Tensor) -> BoundField:
         """The same field seen between two times: a step that touches a jump sees the limit from its own side."""
@@ -153,6 +156,13 @@ class BoundField:
         if isinstance(y, Tensor):
             return time._version, y._version
         return time._version, *(leaf._version for leaf in flatten(y)[0])
+
+
+def checked_result(out: Tree, y: Tree, like: Tree | Callable[[Tree, Tree], Tree] | None) -> Tree:
+    """What a function of the field returned, or an error that says what is wrong with it."""
+    if like is None:
+        return _checked(out, y)
+    return like(out, y) if callable(like) else _checked(out, like)
 
 
 def field_time(t: Tensor, y: Tree, window: tuple[Tensor, Tensor] | None = None) -> Tensor:

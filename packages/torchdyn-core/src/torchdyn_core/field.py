@@ -13,8 +13,11 @@ from torchdyn_core.path import Path
 from torchdyn_core.tree import Tree, align
 
 if TYPE_CHECKING:
+    from torchdyn_core.adjoint import Adjoint
     from torchdyn_core.adjoint.continuous import AdjointProblem
     from torchdyn_core.binding import BoundField
+    from torchdyn_core.controller import StepController
+    from torchdyn_core.solver import Solver
 
 __all__ = ["VectorField", "autonomous", "per_row"]
 
@@ -51,6 +54,14 @@ class VectorField(nn.Module):
     def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:
         """The slope `dy/dt`, a tree like `y`; `args` comes as one more argument where `solve` was given it."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward(t, y)")
+
+    def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> VectorField:
+        """The field as a method, a step-size control and an adjoint will use it, before it begins.
+
+        A field that draws its own noise learns here what the method wants to know of it, and on which steps. Default:
+        itself. A wrapper passes it on to what it wraps.
+        """
+        return self
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> VectorField:
         """The field of one solve: draw here what belongs to the solve as a whole.

@@ -30,7 +30,7 @@ from torchdyn_core.loop.problem import Jumps
 from torchdyn_core.loop.reports import assemble
 from torchdyn_core.registry import configured
 from torchdyn_core.solution import Final, Solution, Status
-from torchdyn_core.solver import Solver
+from torchdyn_core.solver import Solver, State
 from torchdyn_core.tracing import runs_apart, tracing
 from torchdyn_core.tree import Tree, leaves
 
@@ -134,7 +134,7 @@ def solve(
     span = checked_span(times, layout)
     if resume is not None:
         checked_resume(resume, span, (method, control))
-    source = _begun(field, times, state, resume, layout)
+    source = _begun(field, (method, control, backward), times, state, resume, layout)
     bound = BoundField(source, NO_ARGS if args is None else checked_args(args), known)
     breaks = source.breakpoints(times[0].detach(), times[-1].detach()) if isinstance(source, VectorField) else None
     problem = Problem(
@@ -238,7 +238,7 @@ def _check_control(solver: Any, controller: Any) -> None:
         )
 
 
-def _begun(field: Any, times: Tensor, y0: Tree, resume: Final | None, layout: Any) -> Any:
+def _begun(field: Any, parts: tuple[Any, ...], times: Tensor, y0: Tree, resume: Final | None, layout: Any) -> Any:
     """The field of this solve; a solve that goes on keeps what the first one drew."""
     if resume is not None and resume.field[0] is field:
         return resume.field[1]
@@ -246,7 +246,7 @@ def _begun(field: Any, times: Tensor, y0: Tree, resume: Final | None, layout: An
     if isinstance(field, VectorField):
         # on autograd's graph: what a field makes of its times has a gradient to them
         t0, t1 = (time if layout.shared else layout.rows(time) for time in (times[0], times[-1]))
-        begun = field.begin(t0, t1, y0)
+        begun = field.stepped_by(*parts).begin(t0, t1, y0)
         if not isinstance(begun, VectorField):
             raise IncompatibleError(
                 f"{type(field).__name__}.begin returned {type(begun).__name__}; wanted a field: self.replace(...)"
@@ -331,7 +331,8 @@ def _failure(problem: Problem, trajectory: Trajectory) -> str:
 def _bad_rows(problem: Problem, trajectory: Trajectory) -> str:
     """Which rows of a shared state are to blame, from one more evaluation."""
     with torch.no_grad():
-        slope = problem.field(problem.layout.rows(trajectory.t), trajectory.outputs.y)
+        at = problem.layout.rows(trajectory.t), trajectory.outputs.y
+        slope = problem.solver.slope(problem.field, *at, State())
     for leaf in leaves(slope):
         if leaf.dim() and not bool(torch.isfinite(leaf).all()):
             rows = torch.nonzero(~torch.isfinite(leaf).reshape(leaf.shape[0], -1).all(1))[:, 0].tolist()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.adjoint.continuous import AdjointProblem, augmented
-from torchdyn_core.binding import BoundField, Calls, _checked
+from torchdyn_core.binding import BoundField, Calls, checked_result
 from torchdyn_core.compiled.marks import mark_tree
 from torchdyn_core.controller import Span, StepController
 from torchdyn_core.layout import Layout, PerSample, Segments
@@ -99,13 +99,15 @@ class TracedField(BoundField):
         self.source, self.args, self.calls = source, args, calls
         self._window: tuple[Tensor, Tensor] | None = None
 
-    def evaluate(self, function: Callable[..., Tree], t: Tensor, y: Tree, like: Tree | None = None) -> Tree:
+    def evaluate(
+        self, function: Callable[..., Tree], t: Tensor, y: Tree, like: Tree | Callable[[Tree, Tree], Tree] | None = None
+    ) -> Tree:
         self.calls.count += 1
         time = self.time(t, y)
         with torch.enable_grad():  # a field may differentiate inside; what has no reader costs nothing
             time, alive = time.clone(), tree_map(_alive, y)
             out = function(time, alive) if self.args is None else function(time, alive, self.args)
-        return _checked(out, y if like is None else like)
+        return checked_result(out, y, like)
 
     def within(self, lower: Tensor, upper: Tensor) -> TracedField:
         new = TracedField(self.source, self.args, self.calls)

@@ -1,0 +1,117 @@
+"""Stochastic vector fields: drift and diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from torchdyn_core import (
+    Adjoint,
+    Backsolve,
+    Fixed,
+    IncompatibleError,
+    OptionError,
+    Path,
+    Solver,
+    StepController,
+    VectorField,
+)
+from torchdyn_core.field import real_dtype
+from torchdyn_core.tree import Tree, leaves
+from torchdyn_sde.brownian import BrownianPath, Plan
+from torchdyn_sde.noise import Noise, noise_named
+
+__all__ = ["Interpretation", "SDEField"]
+
+Interpretation = Literal["ito", "stratonovich"]
+
+
+class SDEField(VectorField):
+    """The right-hand side of a stochastic differential equation: `dy = drift(t, y) dt + diffusion(t, y) dW`.
+
+    A solve draws a seed from torch's generator when it begins, and the Brownian path is a function of it: `manual_seed`
+    repeats a solve. `driven_by(path)` takes a path of yours. With decreasing times the same path is run through
+    backwards, and Ito's sense is that of the direction in which the solve goes.
+
+    Arguments:
+        drift: `f(t, y)`, or `f(t, y, args)`: a tree like `y`.
+        diffusion: `g(t, y)`, or `g(t, y, args)`.
+        noise: "diagonal": an elementwise function, each entry with a noise of its own. "scalar": one noise for all
+            components. "additive": the same in all states. "general": a matrix, a column for each noise.
+            "commutative": a matrix whose columns commute.
+        interpretation: "ito" or "stratonovich".
+
+    Shapes:
+        y: any, `(*, d)`; noises are independent along all axes but the last.
+        diffusion: diagonal and scalar `(*, d)`; general and commutative `(*, d, m)`; additive either. Of a tree, a
+            tree; noise other than diagonal is one for all of its leaves.
+
+    Raises:
+        OptionError: If noise or interpretation are no known ones.
+        IncompatibleError: If drift or diffusion are no functions.
+        ShapeError: If the diffusion does not fit the state, when a solve begins.
+
+    References:
+        | Kloeden, Platen (1992), Numerical Solution of Stochastic Differential Equations.
+        | Tzen, Raginsky (2019), Neural stochastic differential equations. arXiv 1905.09883
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_core import Fixed, solve
+        >>> from torchdyn_sde import EulerMaruyama, SDEField
+        >>> field = SDEField(lambda t, y: -y, lambda t, y: 0.5 * torch.ones_like(y))
+        >>> _ = torch.manual_seed(0)
+        >>> ends = solve(field, torch.zeros(2000, 1), [0.0, 4.0], solver=EulerMaruyama(), controller=Fixed(dt=0.1)).ys[-1]
+        >>> round(float(ends.var()), 2)
+        0.13
+    """
+
+    drift: Callable[..., Tree]
+    diffusion: Callable[..., Tree]
+
+    def __init__(
+        self,
+        drift: Callable[..., Tree],
+        diffusion: Callable[..., Tree],
+        *,
+        noise: str = "diagonal",
+        interpretation: Interpretation = "ito",
+    ) -> None:
+        super().__init__()
+        for name, part in (("drift", drift), ("diffusion", diffusion)):
+            if not callable(part) or isinstance(part, type):
+                raise IncompatibleError(f"{name} is {part!r}; wanted a function {name}(t, y)")
+        if interpretation not in ("ito", "stratonovich"):
+            raise OptionError(f"interpretation={interpretation!r}; wanted 'ito' or 'stratonovich'")
+        self.drift, self.diffusion = drift, diffusion
+        self.noise: Noise = noise_named(noise)
+        self.interpretation = interpretation
+        self.path: Path | None = None
+        self._plan = Plan()
+
+    def driven_by(self, path: Path) -> Self:
+        """The field driven by a given path."""
+        if not isinstance(path, Path):
+            raise IncompatibleError(f"path is {path!r}; wanted a Path: BrownianPath(t0, t1, shape, seed=...)")
+        return self.replace(path=path)
+
+    def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
+        # a continuous adjoint takes steps of its own, which begin elsewhere
+        steps = controller if isinstance(controller, Fixed) and not isinstance(adjoint, Backsolve) else None
+        return self.replace(_plan=Plan(getattr(solver, "area", "none"), steps))
+
+    def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:
+        plan = self._plan
+        if self.path is None:
+            return self.replace(path=BrownianPath.drawn(t0, t1, real_dtype(leaves(y0)[0]), plan))
+        if isinstance(self.path, BrownianPath):
+            return self.replace(path=self.path.begun(t0, t1, plan, self.breakpoints(t0, t1) is None))
+        if plan.area != "none":
+            raise IncompatibleError(
+                f"{type(self.path).__name__} gives increments alone, and the method asks for {plan.area} areas; wanted "
+                f"a BrownianPath(..., area={plan.area!r})"
+            )
+        return self

@@ -1,0 +1,159 @@
+"""What solvers of stochastic differential equations share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from torchdyn_core import IncompatibleError, Solver, State, Step, VectorField
+from torchdyn_core.field import cast, real_dtype
+from torchdyn_core.tree import Tree, align, tree_map
+from torchdyn_sde.brownian import Area, BrownianIncrement, BrownianPath
+from torchdyn_sde.field import Interpretation, SDEField
+
+if TYPE_CHECKING:
+    from torchdyn_core.binding import BoundField
+
+__all__ = ["SDESolver"]
+
+
+class SDESolver(Solver):
+    """A method that steps an `SDEField`: subclass it, and ask for drift, diffusion and noise with its methods.
+
+    The state between two steps is taken to be on the straight line between them.
+
+    Attributes:
+        order: Half the strong order's double: what step-size control takes the error to fall with.
+        strong_order: Of each kind of noise that the method serves, by name: powers of the step size that the error of
+            paths falls with.
+        weak_order: Power that the error of means falls with.
+        interpretation: Whose solution the method converges to; with additive noise there is but one.
+        area: What it asks to know of the Brownian path beside increments: "none", "space-time", "space-time-time".
+
+    Example:
+        >>> from torchdyn_sde import SDESolver
+        >>> class MyMethod(SDESolver):
+        ...     order, strong_order, weak_order, interpretation = 1, {"additive": 1.0}, 1.0, "ito"
+        ...     def step(self, field, t0, t1, y, state):
+        ...         g = self.diffusion(field, t0, y)
+        ...         dy = self.add(self.scaled(t1 - t0, self.drift(field, t0, y)), self.noise(field, t0, t1, y, g))
+        ...         return self.stepped(self.add(y, dy), cost=2)
+    """
+
+    order: ClassVar[int] = 1
+    dense_order: ClassVar[int] = 1
+    accepts = SDEField
+    strong_order: ClassVar[dict[str, float]]
+    weak_order: ClassVar[float]
+    interpretation: ClassVar[Interpretation]
+    area: ClassVar[Area] = "none"
+
+    def check(self, field: VectorField, y: Tree) -> None:
+        assert isinstance(field, SDEField)
+        name = field.noise.name
+        if name not in self.strong_order:
+            raise IncompatibleError(
+                f"{type(self).__name__} serves {_listed(self.strong_order)} noise; the field has noise={name!r}. "
+                f"{_alternatives(name, field.interpretation)}"
+            )
+        if field.interpretation != self.interpretation and not field.noise.constant:
+            other = "to_stratonovich" if self.interpretation == "stratonovich" else "to_ito"
+            raise IncompatibleError(
+                f"{type(self).__name__} converges to the {_SENSE[self.interpretation]} solution; the field is meant in "
+                f"the {_SENSE[field.interpretation]} sense. Wanted field.{other}(), or a method of its sense. "
+                f"{_alternatives(name, field.interpretation)}"
+            )
+
+    def init(self, field: BoundField, t0: Tensor, t1: Tensor, y0: Tree) -> State:
+        return State()
+
+    def interpolate(self, theta: Tensor, t0: Tensor, t1: Tensor, y0: Tree, y1: Tree, dense: Tree) -> Tree:
+        def between(start: Tensor, end: Tensor) -> Tensor:
+            return torch.lerp(start, end, cast(align(theta, start), real_dtype(start)).to(start.dtype))
+
+        return tree_map(between, y0, y1)
+
+    def slope(self, field: BoundField, t0: Tensor, y: Tree, state: State) -> Tree:
+        return self.drift(field, t0, y)
+
+    def drift(self, field: BoundField, t: Tensor, y: Tree) -> Tree:
+        """The drift, a tree like the state."""
+        return field.evaluate(_source(field).drift, t, y)
+
+    def diffusion(self, field: BoundField, t: Tensor, y: Tree) -> Tree:
+        """The diffusion, of the shape that the kind of noise has."""
+        source = _source(field)
+        return field.evaluate(source.diffusion, t, y, source.noise.checked)
+
+    def increment(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, g: Tree) -> BrownianIncrement:
+        """What is known of the noise in a step: increment and areas."""
+        source = _source(field)
+        path = source.path
+        if isinstance(path, BrownianPath):
+            return path.increment(t0, t1, source.noise.shape(y, g))
+        assert path is not None, "a solve gives its field a path when it begins"
+        return BrownianIncrement(path(t0, t1))
+
+    def acted(self, field: BoundField, g: Tree, dw: Tree) -> Tree:
+        """A diffusion times a noise, a tree like the state."""
+        return _source(field).noise.act(g, dw)
+
+    def noise(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, g: Tree) -> Tree:
+        """The diffusion times the path's increment."""
+        return self.acted(field, g, self.increment(field, t0, t1, y, g).w)
+
+    @staticmethod
+    def scaled(factor: Tensor, tree: Tree) -> Tree:
+        """A tree times a factor, `()` or one for each row."""
+        return tree_map(lambda leaf: cast(align(factor, leaf), real_dtype(leaf)) * leaf, tree)
+
+    @staticmethod
+    def part(factor: float, tree: Tree) -> Tree:
+        """A tree times a number."""
+        return tree_map(lambda leaf: leaf * factor, tree)
+
+    @staticmethod
+    def add(*trees: Tree) -> Tree:
+        """The sum of trees."""
+        return tree_map(lambda first, *rest: sum(rest, first), *trees)
+
+    @staticmethod
+    def stepped(y: Tree, *, cost: int, state: State | None = None, error: Tree = None) -> Step:
+        """A step's result."""
+        return Step(y, error, State() if state is None else state, (), True, cost)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+_SENSE = {"ito": "Ito", "stratonovich": "Stratonovich"}
+
+
+def _source(field: BoundField) -> SDEField:
+    source = field.source
+    assert isinstance(source, SDEField)
+    return source
+
+
+def _listed(names: object) -> str:
+    return ", ".join(sorted(names))  # type: ignore[call-overload, no-any-return]
+
+
+def _alternatives(noise: str, interpretation: str) -> str:
+    """Which methods serve a field."""
+    from torchdyn_sde.methods import METHODS  # which are subclasses of what is here
+
+    serving = [
+        method.__name__
+        for method in METHODS
+        if noise in method.strong_order and (method.interpretation == interpretation or noise == "additive")
+    ]
+    return f"Methods that serve it: {', '.join(serving)}."

@@ -30,7 +30,7 @@ def test_importing_a_package_imports_nothing_heavy(package):
 
 def test_every_plugin_is_loaded():
     assert {plugin.name: plugin.state for plugin in REGISTRY.report()} == {
-        name: State.LOADED for name in ("augment", "core", "datasets", "graph", "vanderpol")
+        name: State.LOADED for name in ("augment", "core", "datasets", "graph", "sde", "vanderpol")
     }
 
 

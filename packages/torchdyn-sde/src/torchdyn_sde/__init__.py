@@ -1,8 +1,69 @@
-"""Neural stochastic differential equations: fields, Brownian paths, methods of every noise."""
+"""Neural stochastic differential equations: fields, Brownian paths without state, methods of every kind of noise."""
 
-from torchdyn_sde.brownian import BrownianIncrement, BrownianPath
-from torchdyn_sde.field import SDEField
-from torchdyn_sde.methods import *
-from torchdyn_sde.solver import SDESolver
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from torchdyn_sde.brownian import BrownianIncrement, BrownianPath
+    from torchdyn_sde.field import SDEField
+    from torchdyn_sde.methods.euler_heun import EulerHeun
+    from torchdyn_sde.methods.euler_maruyama import EulerMaruyama
+    from torchdyn_sde.methods.heun import Heun
+    from torchdyn_sde.methods.midpoint import Midpoint
+    from torchdyn_sde.methods.milstein import Milstein, MilsteinStratonovich
+    from torchdyn_sde.methods.ralston import Ralston
+    from torchdyn_sde.methods.reversible_heun import ReversibleHeun
+    from torchdyn_sde.methods.shark import ShARK
+    from torchdyn_sde.methods.sra1 import SRA1
+    from torchdyn_sde.methods.srk import SRK
+    from torchdyn_sde.solver import SDESolver
+
+_HOME = {
+    "BrownianIncrement": "brownian",
+    "BrownianPath": "brownian",
+    "EulerHeun": "methods.euler_heun",
+    "EulerMaruyama": "methods.euler_maruyama",
+    "Heun": "methods.heun",
+    "Midpoint": "methods.midpoint",
+    "Milstein": "methods.milstein",
+    "MilsteinStratonovich": "methods.milstein",
+    "Ralston": "methods.ralston",
+    "ReversibleHeun": "methods.reversible_heun",
+    "SDEField": "field",
+    "SDESolver": "solver",
+    "SRA1": "methods.sra1",
+    "SRK": "methods.srk",
+    "ShARK": "methods.shark",
+}
+
+__all__ = [
+    "SRA1",
+    "SRK",
+    "BrownianIncrement",
+    "BrownianPath",
+    "EulerHeun",
+    "EulerMaruyama",
+    "Heun",
+    "Midpoint",
+    "Milstein",
+    "MilsteinStratonovich",
+    "Ralston",
+    "ReversibleHeun",
+    "SDEField",
+    "SDESolver",
+    "ShARK",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

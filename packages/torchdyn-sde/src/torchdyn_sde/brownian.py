@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchdyn_core import Fixed, IncompatibleError, OptionError, Path, ShapeError
 from torchdyn_core.tree import Tree, align
+from torchdyn_sde.blocks import Blocks
 from torchdyn_sde.cells import Cells
 from torchdyn_sde.multiwavelets import weights, whole
 from torchdyn_sde.noise_shape import NoiseShape, Shapes
@@ -22,7 +23,8 @@ __all__ = ["AREAS", "Area", "BrownianIncrement", "BrownianPath", "Plan"]
 Area = Literal["none", "space-time", "space-time-time"]
 AREAS: tuple[Area, ...] = ("none", "space-time", "space-time-time")
 _SCALES = (1.0, -math.sqrt(1 / 12), math.sqrt(1 / 720))
-_LEVELS = 29
+_LEVELS = 28
+_GOLDEN = 0x9E3779B9
 _CHUNK = 2**18
 """Numbers that are drawn at once where nothing fuses what is done to them."""
 _SLACK = 1e-9
@@ -135,6 +137,7 @@ class BrownianPath(Path):
         self.cells = _cells(self.t0, self.t1, grid)
         self.grid = grid
         self._start_keyed = False
+        self._blocks = Blocks(self.t0.device)
 
     @staticmethod
     def drawn(t0: Tensor, t1: Tensor, dtype: torch.dtype, plan: Plan) -> BrownianPath:
@@ -145,7 +148,7 @@ class BrownianPath(Path):
         path = BrownianPath(0.0, 1.0, (), dtype=dtype, area=plan.area)
         path.shape = path.rows = None
         path.t0, path.t1 = t0.detach(), t1.detach()
-        path.seed = path.seed.to(t0.device)
+        path.seed, path._blocks = path.seed.to(t0.device), Blocks(t0.device)
         steps = plan.steps
         if steps is not None:
             path.grid = steps.steps if steps.steps is not None else steps.dt if steps.dt is not None else steps.grid
@@ -157,7 +160,8 @@ class BrownianPath(Path):
         """The path as a solve asks about it.
 
         Arguments:
-            t0, t1: The solve's span.
+            t0: Where the solve begins.
+            t1: Where it ends.
             plan: What it wants.
             smooth: Whether no steps end at jumps of the field.
 
@@ -209,7 +213,8 @@ class BrownianPath(Path):
         """The increment, and the areas that the path has.
 
         Arguments:
-            ta, tb: The interval.
+            ta: Where the interval begins.
+            tb: Where it ends.
             shape: Of the noise that is wanted. Default: the path's.
 
         Shapes:
@@ -231,9 +236,8 @@ class BrownianPath(Path):
         self._check_within(ta, tb)
         forth = (self.t1 >= self.t0) == (tb >= ta)
         first, last = torch.where(forth, ta, tb), torch.where(forth, tb, ta)
-        source = self._started(first, last) if self._start_keyed else self._descended(first, last)
+        parts = self._started(first, shape) if self._start_keyed else self._weighed(self._descended(first, last), shape)
         root = (tb - ta).abs().sqrt()
-        parts = [self._leaf(place, size, source) for place, size in enumerate(shape.sizes)]
         made = []
         for k, numbers in enumerate(zip(*parts, strict=True)):
             # the path run backwards has the opposite increment, the same area, the opposite third number
@@ -245,11 +249,21 @@ class BrownianPath(Path):
     def _count(self) -> int:
         return AREAS.index(self.area) + 1
 
-    def _started(self, a: Tensor, b: Tensor) -> _Source:
+    def _started(self, a: Tensor, shape: NoiseShape) -> list[list[Tensor]]:
         """The numbers of a step, which are known by where it begins."""
         index, place = self.cells.starting(a)
-        node = torch.where(place == 0.0, 0, (1 << 30) + (place * (1 << 29)).long())
-        return _Source(index[None], node[None], None)
+        if not torch.compiler.is_compiling() and a.dim() == 0 and float(place) == 0.0:
+            return self._blocks.row(int(index), shape.sizes, self._first_numbers, self.cells.count(self.t1))
+        node = torch.where(place == 0.0, 0, (1 << 29) + (place * (1 << 28)).long())
+        return self._weighed(_Source(index[None], node[None], None), shape)
+
+    def _first_numbers(self, place: int, size: torch.Size, cells: Tensor) -> list[Tensor]:
+        """The numbers of whole cells, `(N, *size)`."""
+        return self._drawn(place, size, cells, torch.zeros_like(cells))
+
+    def _weighed(self, source: _Source, shape: NoiseShape) -> list[list[Tensor]]:
+        """For each leaf of the noise, one for each of the quantities asked about."""
+        return [self._leaf(place, size, source) for place, size in enumerate(shape.sizes)]
 
     def _descended(self, a: Tensor, b: Tensor) -> _Source:
         """The noise on those nodes of the tree that hold an end of the interval."""
@@ -259,16 +273,15 @@ class BrownianPath(Path):
             for last, cell in zip((False, True), ends, strict=True)
         ]
         # what holds both ends counts once, apart from leaves, which one end and the other cut
-        same = (found[0].node == found[1].node) & (ends[0].index == ends[1].index)
+        same = (found[0].node == found[1].node) & (ends[0].cell == ends[1].cell)
         once = torch.where(same[:-1, None, None], 0.0, found[1].weight[:-1])
-        sources = [_Source(cell.index.expand(w.node.shape), *w) for cell, w in zip(ends, found, strict=True)]
+        sources = [_Source(place.cell.expand(w.node.shape), *w) for place, w in zip(ends, found, strict=True)]
         sources[1] = sources[1]._replace(weight=torch.cat((once, found[1].weight[-1:])))
-        gap = ends[1].index - ends[0].index
+        gap = ends[1].cell - ends[0].cell
         if torch.compiler.is_compiling():  # how many cells lie between is not known; a step that is longer is none
-            lost = torch.where(gap > 1, torch.nan, 1.0)
-            sources[1] = sources[1]._replace(weight=sources[1].weight * lost)
+            sources[0] = sources[0]._replace(weight=found[0].weight * torch.where(gap > 1, torch.nan, 1.0))
         elif bool((gap > 1).any()):
-            sources.append(self._between(a, b, ends[0].index, gap))
+            sources.append(self._between(a, b, ends[0].cell, gap))
         return _Source(*(torch.cat(parts) for parts in zip(*sources, strict=True)))
 
     def _between(self, a: Tensor, b: Tensor, first: Tensor, gap: Tensor) -> _Source:
@@ -292,7 +305,8 @@ class BrownianPath(Path):
             drawn = self._drawn(place, size, cell[rows], node[rows])
             parts = []
             for k in range(count):
-                terms = [align(weight[rows, j, k].to(self.dtype), drawn[j]) * drawn[j] for j in range(count)]
+                factors = weight[rows, :, k].to(self.dtype).unbind(1)
+                terms = [align(factor, number) * number for factor, number in zip(factors, drawn, strict=True)]
                 parts.append(sum(terms[1:], terms[0]).sum(0))
             total = parts if not total else [a + b for a, b in zip(total, parts, strict=True)]
         return total
@@ -310,16 +324,15 @@ class BrownianPath(Path):
         if seed.dim():  # whose rows have streams of their own already
             row = torch.zeros_like(row)
             cell, node = (x if x.dim() > 1 else x[:, None] for x in (cell, node))
-        words = signed(seed), signed(seed >> 32)
+        words = signed(seed), signed((seed >> 32) + place * _GOLDEN)  # leaves have streams of their own
         # two numbers come of one draw: those of two columns, or of two functions of a node
         paired = count == 1
         column = torch.arange((columns + 1) // 2 if paired else columns, dtype=torch.int32, device=node.device)
         found: list[Tensor] = []
         for draw in range((count + 1) // 2):
-            stream = threefry(words, (torch.full_like(words[0], place), torch.full_like(words[0], draw)))
-            key = threefry(stream, (signed(cell), signed(node)))
-            key = tuple(word.reshape(len(node), -1, 1) for word in key)
-            found.extend(normals(threefry(key, (row[:, None], column)), self.dtype))
+            key = threefry(words, (signed(cell), signed(node + (draw << 31))))
+            low, high = (word.reshape(len(node), -1, 1) for word in key)
+            found.extend(normals(threefry((low, high), (row[:, None], column)), self.dtype))
         if paired:
             found = [torch.cat(found, -1)[..., :columns]]
         made = [number.reshape(len(node), *size) for number in found[:count]]
@@ -333,8 +346,9 @@ class BrownianPath(Path):
         if device != self.t0.device:
             for name in ("t0", "t1", "seed"):
                 setattr(self, name, getattr(self, name).to(device))
-            self.cells = self.cells.to(device)
-        return super()._apply(fn, recurse)
+            self.cells, self._blocks = self.cells.to(device), Blocks(device)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
 
 def _cells(t0: Tensor, t1: Tensor, grid: Any) -> Cells:

@@ -17,11 +17,11 @@ class Located(NamedTuple):
     """An interval as a cell sees it.
 
     Arguments:
-        index: Which cell.
+        cell: Which.
         a, b: Where the interval begins and ends in it, in units of the cell; may lie outside of it.
     """
 
-    index: Tensor
+    cell: Tensor
     a: Tensor
     b: Tensor
 
@@ -57,7 +57,13 @@ class Cells:
             index = x.floor()
             return index.long(), x - index
         located = self._listed(a, a, right=True)
-        return located.index, located.a
+        return located.cell, located.a
+
+    def count(self, end: Tensor) -> int:
+        """How many there are up to a time; of rows with cells of their own, the most."""
+        if self.borders is not None:
+            return len(self.borders) - 1
+        return max(1, int(self._places(end).ceil().max()))
 
     def at(self, index: Tensor, a: Tensor, b: Tensor) -> Located:
         """The interval from `a` to `b` as given cells see it."""

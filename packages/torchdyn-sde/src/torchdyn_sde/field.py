@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Self
 
-import torch
 from torch import Tensor
 
 from torchdyn_core import (
@@ -64,8 +63,8 @@ class SDEField(VectorField):
         >>> from torchdyn_sde import EulerMaruyama, SDEField
         >>> field = SDEField(lambda t, y: -y, lambda t, y: 0.5 * torch.ones_like(y))
         >>> _ = torch.manual_seed(0)
-        >>> ends = solve(field, torch.zeros(2000, 1), [0.0, 4.0], solver=EulerMaruyama(), controller=Fixed(dt=0.1)).ys[-1]
-        >>> round(float(ends.var()), 2)
+        >>> ends = solve(field, torch.zeros(2000, 1), [0.0, 4.0], solver=EulerMaruyama(), controller=Fixed(dt=0.1)).ys
+        >>> round(float(ends[-1].var()), 2)
         0.13
     """
 

@@ -84,7 +84,7 @@ def weights(a: Tensor, b: Tensor, end: Tensor, levels: int, count: int) -> Weigh
     index = torch.where(end, place.ceil() - 1.0, place.floor()).clamp(min=0.0).minimum(parts - 1.0)
     width = 1.0 / parts.to(a.dtype)
     halves = [_overlap(a, h, index * width + half * width, 0.5 * width, count) for half in (0.0, 0.5)]
-    inner = [[_wavelet(j, k, *halves, count) for k in range(count)] for j in range(count)]
+    inner = [[_wavelet(j, k, halves[0], halves[1], count) for k in range(count)] for j in range(count)]
     root = _overlap(a, h, torch.zeros_like(a), torch.ones_like(a), count)
     node, leaf = _leaf(a, b, h, end, levels, count)
     nodes = torch.cat((torch.zeros_like(node)[None], parts + index.long(), node[None]))
@@ -190,9 +190,7 @@ def _cholesky(known: Matrix, count: int) -> Matrix:
     root: Matrix = [[torch.zeros_like(known[0][0]) for _ in range(count)] for _ in range(count)]
     for i in range(count):
         for j in range(i + 1):
-            value = torch.full_like(known[0][0], float(i == j)) - sum(
-                known[m][i] * known[m][j] for m in range(count)
-            )
+            value = torch.full_like(known[0][0], float(i == j)) - sum(known[m][i] * known[m][j] for m in range(count))
             value = value - sum((root[i][m] * root[j][m] for m in range(j)), torch.zeros_like(value))
             if i == j:
                 root[i][j] = value.clamp(min=0.0).sqrt()

@@ -139,7 +139,9 @@ class General(Noise):
     def _shape(self, y: list[Tensor], g: list[Tensor], spec: object) -> NoiseShape:
         columns = {leaf.shape[-1] for leaf in g}
         if len(columns) > 1:
-            raise ShapeError(f"the diffusion's leaves have {sorted(columns)} columns; wanted as many in each: one noise")
+            raise ShapeError(
+                f"the diffusion's leaves have {sorted(columns)} columns; wanted as many in each: one noise"
+            )
         return NoiseShape((torch.Size((*_batch(y), columns.pop())),), None)
 
     def act(self, g: Tree, dw: Tree) -> Tree:

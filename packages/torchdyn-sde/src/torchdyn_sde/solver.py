@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,27 @@ from torchdyn_sde.field import Interpretation, SDEField
 if TYPE_CHECKING:
     from torchdyn_core.binding import BoundField
 
-__all__ = ["SDESolver"]
+__all__ = ["SDESolver", "StrongOrder"]
+
+
+class StrongOrder(NamedTuple):
+    """Powers of the step size that the error of paths falls with, for each kind of noise; None where it is not served.
+
+    Example:
+        >>> from torchdyn_sde import StrongOrder
+        >>> StrongOrder(additive=1.5).served()
+        ['additive']
+    """
+
+    additive: float | None = None
+    diagonal: float | None = None
+    scalar: float | None = None
+    commutative: float | None = None
+    general: float | None = None
+
+    def served(self) -> list[str]:
+        """Kinds of noise that are served."""
+        return [name for name, order in self._asdict().items() if order is not None]
 
 
 class SDESolver(Solver):
@@ -25,17 +45,16 @@ class SDESolver(Solver):
     The state between two steps is taken to be on the straight line between them.
 
     Attributes:
-        order: Half the strong order's double: what step-size control takes the error to fall with.
-        strong_order: Of each kind of noise that the method serves, by name: powers of the step size that the error of
-            paths falls with.
+        order: What step-size control takes the error of a step to fall with.
+        strong_order: For each kind of noise that the method serves.
         weak_order: Power that the error of means falls with.
         interpretation: Whose solution the method converges to; with additive noise there is but one.
         area: What it asks to know of the Brownian path beside increments: "none", "space-time", "space-time-time".
 
     Example:
-        >>> from torchdyn_sde import SDESolver
+        >>> from torchdyn_sde import SDESolver, StrongOrder
         >>> class MyMethod(SDESolver):
-        ...     order, strong_order, weak_order, interpretation = 1, {"additive": 1.0}, 1.0, "ito"
+        ...     order, strong_order, weak_order, interpretation = 1, StrongOrder(additive=1.0), 1.0, "ito"
         ...     def step(self, field, t0, t1, y, state):
         ...         g = self.diffusion(field, t0, y)
         ...         dy = self.add(self.scaled(t1 - t0, self.drift(field, t0, y)), self.noise(field, t0, t1, y, g))
@@ -45,7 +64,7 @@ class SDESolver(Solver):
     order: ClassVar[int] = 1
     dense_order: ClassVar[int] = 1
     accepts = SDEField
-    strong_order: ClassVar[dict[str, float]]
+    strong_order: ClassVar[StrongOrder]
     weak_order: ClassVar[float]
     interpretation: ClassVar[Interpretation]
     area: ClassVar[Area] = "none"
@@ -53,9 +72,10 @@ class SDESolver(Solver):
     def check(self, field: VectorField, y: Tree) -> None:
         assert isinstance(field, SDEField)
         name = field.noise.name
-        if name not in self.strong_order:
+        if name not in self.strong_order.served():
             raise IncompatibleError(
-                f"{type(self).__name__} serves {_listed(self.strong_order)} noise; the field has noise={name!r}. "
+                f"{type(self).__name__} serves {', '.join(self.strong_order.served())} noise; the field has "
+                f"noise={name!r}. "
                 f"{_alternatives(name, field.interpretation)}"
             )
         if field.interpretation != self.interpretation and not field.noise.constant:
@@ -143,10 +163,6 @@ def _source(field: BoundField) -> SDEField:
     return source
 
 
-def _listed(names: object) -> str:
-    return ", ".join(sorted(names))  # type: ignore[call-overload, no-any-return]
-
-
 def _alternatives(noise: str, interpretation: str) -> str:
     """Which methods serve a field."""
     from torchdyn_sde.methods import METHODS  # which are subclasses of what is here
@@ -154,6 +170,6 @@ def _alternatives(noise: str, interpretation: str) -> str:
     serving = [
         method.__name__
         for method in METHODS
-        if noise in method.strong_order and (method.interpretation == interpretation or noise == "additive")
+        if noise in method.strong_order.served() and (method.interpretation == interpretation or noise == "additive")
     ]
     return f"Methods that serve it: {', '.join(serving)}."

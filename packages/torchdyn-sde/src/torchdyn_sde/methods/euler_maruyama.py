@@ -7,7 +7,7 @@ from torch import Tensor
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree
-from torchdyn_sde.solver import SDESolver
+from torchdyn_sde.solver import SDESolver, StrongOrder
 
 __all__ = ["EulerMaruyama"]
 
@@ -27,7 +27,7 @@ class EulerMaruyama(SDESolver):
         torch.Size([2, 3])
     """
 
-    strong_order = {"diagonal": 0.5, "scalar": 0.5, "additive": 1.0, "general": 0.5, "commutative": 0.5}
+    strong_order = StrongOrder(diagonal=0.5, scalar=0.5, additive=1.0, general=0.5, commutative=0.5)
     weak_order = 1.0
     interpretation = "ito"
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchdyn_core import OptionError, State, Step
+from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree, tree_map
-from torchdyn_sde.field import Interpretation, SDEField
-from torchdyn_sde.solver import SDESolver
+from torchdyn_sde.field import SDEField
+from torchdyn_sde.solver import SDESolver, StrongOrder
 
 __all__ = ["Milstein", "MilsteinStratonovich"]
 
 
 class _Milstein(SDESolver):
-    strong_order = {"diagonal": 1.0, "scalar": 1.0, "additive": 1.0, "commutative": 1.0}
+    strong_order = StrongOrder(diagonal=1.0, scalar=1.0, additive=1.0, commutative=1.0)
     weak_order = 1.0
     derivative: bool
 
@@ -66,7 +66,7 @@ class _Milstein(SDESolver):
         return f"{type(self).__name__}(derivative={self.derivative})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.derivative == other.derivative  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.derivative == other.derivative
 
     def __hash__(self) -> int:
         return hash((type(self), self.derivative))

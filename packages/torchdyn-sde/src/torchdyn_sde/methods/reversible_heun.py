@@ -55,9 +55,7 @@ class ReversibleHeun(SDESolver):
         y0, carry = self._moved(field, t1, t0, y1, state)
         return y0, State(carry=carry)
 
-    def _moved(
-        self, field: BoundField, ta: Tensor, tb: Tensor, y: Tree, state: State
-    ) -> tuple[Tree, _Carry]:
+    def _moved(self, field: BoundField, ta: Tensor, tb: Tensor, y: Tree, state: State) -> tuple[Tree, _Carry]:
         """A step in either direction: it is the same formula."""
         z, f, g = _Carry(*state.carry)
         dt, dw = tb - ta, self.increment(field, ta, tb, y, g).w

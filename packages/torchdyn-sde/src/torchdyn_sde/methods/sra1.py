@@ -8,7 +8,7 @@ from torch import Tensor
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree
-from torchdyn_sde.solver import SDESolver
+from torchdyn_sde.solver import SDESolver, StrongOrder
 
 __all__ = ["SRA1", "at"]
 
@@ -29,7 +29,7 @@ class SRA1(SDESolver):
         torch.Size([2, 3])
     """
 
-    strong_order = {"additive": 1.5}
+    strong_order = StrongOrder(additive=1.5)
     weak_order = 2.0
     interpretation = "ito"
     area = "space-time"

@@ -9,7 +9,7 @@ from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree, tree_map
 from torchdyn_sde.field import SDEField
 from torchdyn_sde.methods.sra1 import SRA1, at
-from torchdyn_sde.solver import SDESolver
+from torchdyn_sde.solver import SDESolver, StrongOrder
 
 __all__ = ["SRK"]
 
@@ -41,7 +41,7 @@ class SRK(SDESolver):
         torch.Size([2, 3])
     """
 
-    strong_order = {"diagonal": 1.5, "scalar": 1.5, "additive": 1.5}
+    strong_order = StrongOrder(diagonal=1.5, scalar=1.5, additive=1.5)
     weak_order = 2.0
     interpretation = "ito"
     area = "space-time"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree
-from torchdyn_sde.solver import SDESolver
+from torchdyn_sde.methods.sra1 import at
+from torchdyn_sde.solver import SDESolver, StrongOrder
 
 __all__ = ["TwoStage"]
 
-ORDERS = {"diagonal": 1.0, "scalar": 1.0, "additive": 1.0, "general": 0.5, "commutative": 1.0}
+ORDERS = StrongOrder(diagonal=1.0, scalar=1.0, additive=1.0, general=0.5, commutative=1.0)
 
 
 class TwoStage(SDESolver):
@@ -36,7 +36,7 @@ class TwoStage(SDESolver):
         f, g = self.drift(field, t0, y), self.diffusion(field, t0, y)
         dw = self.increment(field, t0, t1, y, g).w
         first = self.add(self.scaled(dt, f), self.acted(field, g, dw))
-        middle, time = self.add(y, self.part(self.node, first)), t1 if self.node == 1.0 else torch.lerp(t0, t1, self.node)
+        middle, time = self.add(y, self.part(self.node, first)), at(t0, t1, self.node)
         f, g = self.drift(field, time, middle), self.diffusion(field, time, middle)
         second = self.add(self.scaled(dt, f), self.acted(field, g, dw))
         y1 = self.add(y, self.part(1.0 - self.last, first), self.part(self.last, second))

@@ -13,7 +13,7 @@ import pytest
 
 for _name in (
     "adjoint", "augmentation", "compiled", "controller", "field", "measure", "path", "plugin", "solver",
-    "solver_compiled", "solver_order",
+    "solver_compiled", "solver_order", "solver_problem", "solver_step",
 ):  # fmt: skip
     pytest.register_assert_rewrite(f"{__name__}.{_name}")  # or a failed assert would not show its values
 
@@ -32,6 +32,7 @@ from torchdyn_core.testing.problems import (  # noqa: E402
     tree_rotation,
 )
 from torchdyn_core.testing.solver import SolverSuite  # noqa: E402
+from torchdyn_core.testing.solver_step import StepSuite  # noqa: E402
 from torchdyn_core.testing.suite import Suite  # noqa: E402
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Problem",
     "Rotation",
     "SolverSuite",
+    "StepSuite",
     "Suite",
     "check_plugin",
     "complex_rotation",

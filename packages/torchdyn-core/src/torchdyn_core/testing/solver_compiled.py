@@ -12,7 +12,7 @@ from torchdyn_core.controller import PID, Fixed
 from torchdyn_core.solution import Solution
 from torchdyn_core.testing.compiled import agree_on_steps, skip_unless_tried
 from torchdyn_core.testing.problems import Problem
-from torchdyn_core.testing.solver_order import OrderSuite, or_skip
+from torchdyn_core.testing.solver_problem import ProblemSuite, or_skip
 from torchdyn_core.testing.steps import STEPS, in_double, parameters, reports, skip_unless, solved
 from torchdyn_core.tree import flatten, leaves, unflatten
 
@@ -22,7 +22,7 @@ CASES = ("adaptive", "fixed", "jump", "per sample", "tree")
 TOLERANCE = 1e-6
 
 
-class CompiledSuite(OrderSuite, suite=True):
+class CompiledSuite(ProblemSuite, suite=True):
     """The part of `SolverSuite` that compiles.
 
     Attributes:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-import pytest
 import torch
 
 from torchdyn_core.binding import BoundField
 from torchdyn_core.controller import PID, Fixed
-from torchdyn_core.field import VectorField
 from torchdyn_core.solver import Solver, State
 from torchdyn_core.testing.measure import finest, slope
-from torchdyn_core.testing.problems import Problem, complex_rotation, reversed_in_time, rotation, tree_rotation
+from torchdyn_core.testing.problems import Problem, reversed_in_time
+from torchdyn_core.testing.solver_problem import ProblemSuite, or_skip
 from torchdyn_core.testing.steps import (
     DTYPE,
     ask,
@@ -27,13 +26,12 @@ from torchdyn_core.testing.steps import (
     solved,
     times,
 )
-from torchdyn_core.testing.suite import Suite
 from torchdyn_core.tree import leaves, tree_map
 
 __all__ = ["OrderSuite"]
 
 
-class OrderSuite(Suite[Solver], suite=True):
+class OrderSuite(ProblemSuite, suite=True):
     """The part of `SolverSuite` that measures; its problems are those of the whole suite.
 
     Attributes:
@@ -42,18 +40,6 @@ class OrderSuite(Suite[Solver], suite=True):
     """
 
     error_order: ClassVar[int | None] = None
-
-    def problem(self) -> Problem:
-        """A smooth problem in float64 with a solution in closed form; rows of the state do not know each other."""
-        return rotation()
-
-    def complex_problem(self) -> Problem | None:
-        """The same with a complex state; None where the solver takes none."""
-        return complex_rotation() if _is_general(self.make()) else None
-
-    def tree_problem(self) -> Problem | None:
-        """The same with a tree for a state; None where the solver takes none."""
-        return tree_rotation() if _is_general(self.make()) else None
 
     def test_order(self) -> None:
         """The global error falls as the solver's order says, within 0.2."""
@@ -137,15 +123,3 @@ def assert_order(solver: Solver, problem: Problem) -> None:
     sizes = [span / round(9 * 1.3**i) for i in range(16)]
     points = finest(error, sizes, floor=1e-13, count=4)
     assert abs(slope(points) - solver.order) < 0.2
-
-
-def _is_general(solver: Solver) -> bool:
-    accepts = solver.accepts
-    return VectorField in (accepts if isinstance(accepts, tuple) else (accepts,))
-
-
-def or_skip(suite: OrderSuite, problem: Problem | None, what: str) -> Problem:
-    """The problem, or a skipped test where the suite gives none."""
-    if problem is None:
-        pytest.skip(f"{type(suite).__name__} gives no problem with {what}")
-    return problem

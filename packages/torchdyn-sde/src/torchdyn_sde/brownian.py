@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from torchdyn_core import Fixed, IncompatibleError, OptionError, Path, ShapeError
+from torchdyn_core.field import shallow_copy
+from torchdyn_core.tracing import tracing
 from torchdyn_core.tree import Tree, align
 from torchdyn_sde.blocks import Blocks
 from torchdyn_sde.cells import Cells
 from torchdyn_sde.multiwavelets import weights, whole
+from torchdyn_sde.node_noise import NodeNoise, Nodes
 from torchdyn_sde.noise_shape import NoiseShape, Shapes
-from torchdyn_sde.normal import normals
-from torchdyn_sde.threefry import signed, threefry
 
 __all__ = ["AREAS", "Area", "BrownianIncrement", "BrownianPath", "Plan"]
 
@@ -24,9 +25,6 @@ Area = Literal["none", "space-time", "space-time-time"]
 AREAS: tuple[Area, ...] = ("none", "space-time", "space-time-time")
 _SCALES = (1.0, -math.sqrt(1 / 12), math.sqrt(1 / 720))
 _LEVELS = 28
-_GOLDEN = 0x9E3779B9
-_CHUNK = 2**18
-"""Numbers that are drawn at once where nothing fuses what is done to them."""
 _SLACK = 1e-9
 """How far beyond its span, as a part of it, a path may be asked: times were computed with rounding."""
 
@@ -51,14 +49,6 @@ class BrownianIncrement(NamedTuple):
     w: Tree
     h: Tree = None
     k: Tree = None
-
-
-class _Source(NamedTuple):
-    """Nodes of which noise is drawn: cell and node, `(N, *)`, and weights `(N, J, J, *)`, None where it is one node."""
-
-    cell: Tensor
-    node: Tensor
-    weight: Tensor | None
 
 
 class BrownianPath(Path):
@@ -106,6 +96,11 @@ class BrownianPath(Path):
         True
     """
 
+    t0: Tensor
+    t1: Tensor
+    seed: Tensor
+    borders: Tensor | None
+
     def __init__(
         self,
         t0: float | Tensor,
@@ -128,16 +123,18 @@ class BrownianPath(Path):
         if not isinstance(levels, int) or not 1 <= levels <= _LEVELS:
             raise OptionError(f"levels={levels!r}; wanted a whole number from 1 to {_LEVELS}")
         self.shape: NoiseShape | None = NoiseShape.of(shape)
-        self.rows = self.shape.rows
+        rows = self.shape.rows
+        if antithetic and (rows is None or rows % 2):
+            raise OptionError(f"antithetic=True with {rows} rows; wanted an even number: halves mirror each other")
+        self._hold(_time("t0", t0, rows, device), _time("t1", t1, rows, device), _checked_seed(seed, rows), grid)
         self.dtype, self.area, self.levels, self.antithetic = dtype, area, levels, antithetic
-        self.t0, self.t1 = (self._time(name, t, device) for name, t in (("t0", t0), ("t1", t1)))
-        self.seed = self._checked_seed(seed, self.t0.device)
-        if antithetic and (self.rows is None or self.rows % 2):
-            raise OptionError(f"antithetic=True with {self.rows} rows; wanted an even number: halves mirror each other")
-        self.cells = _cells(self.t0, self.t1, grid)
-        self.grid = grid
+
+    def _hold(self, t0: Tensor, t1: Tensor, seed: Tensor, grid: Any) -> None:
+        for name, value in (("t0", t0), ("t1", t1), ("seed", seed.to(t0.device)), ("borders", _borders(grid, t0))):
+            self.register_buffer(name, value)
+        self.grid = None if self.borders is not None else grid
         self._start_keyed = False
-        self._blocks = Blocks(self.t0.device)
+        self._blocks = Blocks()
 
     @staticmethod
     def drawn(t0: Tensor, t1: Tensor, dtype: torch.dtype, plan: Plan) -> BrownianPath:
@@ -145,15 +142,11 @@ class BrownianPath(Path):
 
         Where steps are known in advance each has a number of its own: one that a step can be asked about once.
         """
-        path = BrownianPath(0.0, 1.0, (), dtype=dtype, area=plan.area)
-        path.shape = path.rows = None
-        path.t0, path.t1 = t0.detach(), t1.detach()
-        path.seed, path._blocks = path.seed.to(t0.device), Blocks(t0.device)
-        steps = plan.steps
-        if steps is not None:
-            path.grid = steps.steps if steps.steps is not None else steps.dt if steps.dt is not None else steps.grid
-            path._start_keyed = True
-        path.cells = _cells(path.t0, path.t1, path.grid)
+        path = BrownianPath(0.0, 1.0, (), dtype=torch.float64 if dtype is torch.float64 else torch.float32)
+        path.shape, path.area, steps = None, plan.area, plan.steps
+        grid = None if steps is None else next(g for g in (steps.steps, steps.dt, steps.grid) if g is not None)
+        path._hold(t0.detach(), t1.detach(), path.seed, grid)
+        path._start_keyed = steps is not None
         return path
 
     def begun(self, t0: Tensor, t1: Tensor, plan: Plan, smooth: bool) -> BrownianPath:
@@ -175,10 +168,36 @@ class BrownianPath(Path):
                 f"BrownianPath(..., area={plan.area!r})"
             )
         self._check_within(t0, t1)
-        return self
+        steps = plan.steps
+        if (
+            self.shape is None
+            or steps is None
+            or not smooth
+            or steps.jump_ts is not None
+            or not self._meets(steps, t0, t1)
+        ):
+            return self
+        kept = shallow_copy(self)
+        kept._start_keyed, kept._blocks = True, Blocks()
+        return kept
+
+    def _meets(self, steps: Fixed, t0: Tensor, t1: Tensor) -> bool:
+        """Whether each step of a solve is a cell, so that nothing within cells is asked about."""
+        if tracing() or t0.dim() or (self.grid is None and self.borders is None):
+            return False
+        start, end = float(t0), float(t1)
+        if steps.grid is not None:
+            times = torch.as_tensor(steps.grid, dtype=torch.float64)
+        else:
+            count = steps.steps if steps.steps is not None else round(abs(end - start) / (steps.dt or 1.0))
+            times = torch.linspace(start, end, max(1, count) + 1, dtype=torch.float64)
+            if steps.dt is not None and abs(abs(end - start) - count * steps.dt) > 1e-9 * steps.dt:
+                return False
+        index, place = self.cells.starting(times.to(t0.device))
+        return bool((place[:-1] == 0).all() and (index[:-1].diff() == 1).all())
 
     def _check_within(self, ta: Tensor, tb: Tensor) -> None:
-        if self.shape is None or torch.compiler.is_compiling():
+        if self.shape is None or _blind(ta):
             return
         low, high = torch.minimum(self.t0, self.t1), torch.maximum(self.t0, self.t1)
         slack = _SLACK * (high - low)
@@ -188,22 +207,6 @@ class BrownianPath(Path):
                     f"the path was asked about {_listed(ta)} to {_listed(tb)}, and is known from {_listed(low)} to "
                     f"{_listed(high)}; wanted a path that covers it"
                 )
-
-    def _time(self, name: str, t: float | Tensor, device: Any) -> Tensor:
-        made = torch.as_tensor(t, dtype=torch.float64, device=device).detach()
-        if made.dim() > 1 or (made.dim() == 1 and len(made) != self.rows):
-            raise ShapeError(f"{name} has shape {tuple(made.shape)}; wanted (), or one for each of {self.rows} rows")
-        return made
-
-    def _checked_seed(self, seed: int | Tensor | None, device: torch.device) -> Tensor:
-        if seed is None:
-            seed = torch.randint(2**62, ())
-        made = torch.as_tensor(seed, device=device)
-        if made.is_floating_point() or made.is_complex() or made.dtype is torch.bool:
-            raise OptionError(f"seed={seed!r}; wanted whole numbers")
-        if made.dim() > 1 or (made.dim() == 1 and len(made) != self.rows):
-            raise ShapeError(f"seed has shape {tuple(made.shape)}; wanted (), or one for each of {self.rows} rows")
-        return made.long()
 
     def forward(self, ta: Tensor, tb: Tensor) -> Tree:
         """The increment `W(tb) - W(ta)`."""
@@ -236,7 +239,11 @@ class BrownianPath(Path):
         self._check_within(ta, tb)
         forth = (self.t1 >= self.t0) == (tb >= ta)
         first, last = torch.where(forth, ta, tb), torch.where(forth, tb, ta)
-        parts = self._started(first, shape) if self._start_keyed else self._weighed(self._descended(first, last), shape)
+        if self._start_keyed:
+            parts = self._started(first, shape)
+        else:
+            nodes = self._descended(first, last)
+            parts = [self._noise.summed(place, size, nodes) for place, size in enumerate(shape.sizes)]
         root = (tb - ta).abs().sqrt()
         made = []
         for k, numbers in enumerate(zip(*parts, strict=True)):
@@ -246,132 +253,109 @@ class BrownianPath(Path):
         return BrownianIncrement(*made)
 
     @property
+    def cells(self) -> Cells:
+        """The partition of time whose parts have trees of their own."""
+        if self.borders is not None:
+            return Cells(self.t0, None, self.borders)
+        span = self.t1 - self.t0
+        if self.grid is None:
+            return Cells(self.t0, span)
+        return Cells(self.t0, span / self.grid if isinstance(self.grid, int) else self.grid * span.sign())
+
+    @property
     def _count(self) -> int:
         return AREAS.index(self.area) + 1
 
+    @property
+    def _noise(self) -> NodeNoise:
+        return NodeNoise(self.seed, self._count, self.dtype, self.antithetic)
+
     def _started(self, a: Tensor, shape: NoiseShape) -> list[list[Tensor]]:
         """The numbers of a step, which are known by where it begins."""
-        index, place = self.cells.starting(a)
-        if not torch.compiler.is_compiling() and a.dim() == 0 and float(place) == 0.0:
-            return self._blocks.row(int(index), shape.sizes, self._first_numbers, self.cells.count(self.t1))
+        cells, noise = self.cells, self._noise
+        cell, place = cells.starting(a)
+        if not _blind(a) and a.dim() == 0 and float(place) == 0.0:
+            return self._blocks.row(int(cell), shape.sizes, noise, cells.count(self.t1))
         node = torch.where(place == 0.0, 0, (1 << 29) + (place * (1 << 28)).long())
-        return self._weighed(_Source(index[None], node[None], None), shape)
+        found = [noise.drawn(number, size, cell[None], node[None]) for number, size in enumerate(shape.sizes)]
+        return [[drawn[0] for drawn in leaf] for leaf in found]
 
-    def _first_numbers(self, place: int, size: torch.Size, cells: Tensor) -> list[Tensor]:
-        """The numbers of whole cells, `(N, *size)`."""
-        return self._drawn(place, size, cells, torch.zeros_like(cells))
-
-    def _weighed(self, source: _Source, shape: NoiseShape) -> list[list[Tensor]]:
-        """For each leaf of the noise, one for each of the quantities asked about."""
-        return [self._leaf(place, size, source) for place, size in enumerate(shape.sizes)]
-
-    def _descended(self, a: Tensor, b: Tensor) -> _Source:
-        """The noise on those nodes of the tree that hold an end of the interval."""
+    def _descended(self, a: Tensor, b: Tensor) -> Nodes:
+        """The nodes of the tree that hold an end of the interval."""
         ends = self.cells.holding(a, b)
         found = [
             weights(cell.a, cell.b, torch.full_like(cell.a, last, dtype=torch.bool), self.levels, self._count)
             for last, cell in zip((False, True), ends, strict=True)
         ]
+        first, second = (Nodes(place.cell.expand(w.node.shape), *w) for place, w in zip(ends, found, strict=True))
         # what holds both ends counts once, apart from leaves, which one end and the other cut
-        same = (found[0].node == found[1].node) & (ends[0].cell == ends[1].cell)
-        once = torch.where(same[:-1, None, None], 0.0, found[1].weight[:-1])
-        sources = [_Source(place.cell.expand(w.node.shape), *w) for place, w in zip(ends, found, strict=True)]
-        sources[1] = sources[1]._replace(weight=torch.cat((once, found[1].weight[-1:])))
+        same = (first.node == second.node) & (first.cell == second.cell)
+        once = torch.where(same[:-1, None, None], 0.0, second.weight[:-1])
+        parts = [first, second._replace(weight=torch.cat((once, second.weight[-1:])))]
         gap = ends[1].cell - ends[0].cell
-        if torch.compiler.is_compiling():  # how many cells lie between is not known; a step that is longer is none
-            sources[0] = sources[0]._replace(weight=found[0].weight * torch.where(gap > 1, torch.nan, 1.0))
+        if _blind(gap):  # how many cells lie between cannot be seen; the noise of a step that is longer is none
+            parts[0] = first._replace(weight=first.weight * torch.where(gap > 1, torch.nan, 1.0))
         elif bool((gap > 1).any()):
-            sources.append(self._between(a, b, ends[0].cell, gap))
-        return _Source(*(torch.cat(parts) for parts in zip(*sources, strict=True)))
+            parts.append(self._between(a, b, ends[0].cell, gap))
+        return Nodes(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
-    def _between(self, a: Tensor, b: Tensor, first: Tensor, gap: Tensor) -> _Source:
+    def _between(self, a: Tensor, b: Tensor, first: Tensor, gap: Tensor) -> Nodes:
         """The cells that lie within the interval."""
         steps = torch.arange(1, int(gap.max()), device=a.device).reshape(-1, *(1,) * a.dim())
-        index = first + steps
-        cell = self.cells.at(index, a, b)
-        weight = torch.where((steps < gap)[:, None, None], whole(cell.a, cell.b, self._count), 0.0)
-        return _Source(index, torch.zeros_like(index), weight)
-
-    def _leaf(self, place: int, size: torch.Size, source: _Source) -> list[Tensor]:
-        """What the nodes' numbers make of a leaf of the noise, one for each of the quantities asked about."""
-        cell, node, weight = source
-        if weight is None:
-            return [number[0] for number in self._drawn(place, size, cell, node)]
-        count = self._count
-        chunk = len(node) if torch.compiler.is_compiling() else max(1, _CHUNK // max(1, size.numel()))
-        total: list[Tensor] = []
-        for start in range(0, len(node), chunk):
-            rows = slice(start, start + chunk)
-            drawn = self._drawn(place, size, cell[rows], node[rows])
-            parts = []
-            for k in range(count):
-                factors = weight[rows, :, k].to(self.dtype).unbind(1)
-                terms = [align(factor, number) * number for factor, number in zip(factors, drawn, strict=True)]
-                parts.append(sum(terms[1:], terms[0]).sum(0))
-            total = parts if not total else [a + b for a, b in zip(total, parts, strict=True)]
-        return total
-
-    def _drawn(self, place: int, size: torch.Size, cell: Tensor, node: Tensor) -> list[Tensor]:
-        """The normal numbers of nodes, `(N, *size)` each: of each row a stream, of each column a place in it."""
-        count = self._count
-        rows, columns = (1, 1) if not size else (size[0], math.prod(size[1:]))
-        half = rows // 2
-        row = torch.arange(rows, dtype=torch.int32, device=node.device)
-        seed = self.seed
-        if self.antithetic:
-            row = row % half
-            seed = seed[:half].repeat(2) if seed.dim() else seed
-        if seed.dim():  # whose rows have streams of their own already
-            row = torch.zeros_like(row)
-            cell, node = (x if x.dim() > 1 else x[:, None] for x in (cell, node))
-        words = signed(seed), signed((seed >> 32) + place * _GOLDEN)  # leaves have streams of their own
-        # two numbers come of one draw: those of two columns, or of two functions of a node
-        paired = count == 1
-        column = torch.arange((columns + 1) // 2 if paired else columns, dtype=torch.int32, device=node.device)
-        found: list[Tensor] = []
-        for draw in range((count + 1) // 2):
-            key = threefry(words, (signed(cell), signed(node + (draw << 31))))
-            low, high = (word.reshape(len(node), -1, 1) for word in key)
-            found.extend(normals(threefry((low, high), (row[:, None], column)), self.dtype))
-        if paired:
-            found = [torch.cat(found, -1)[..., :columns]]
-        made = [number.reshape(len(node), *size) for number in found[:count]]
-        if not self.antithetic:
-            return made
-        return [torch.cat((number[:, :half], -number[:, :half]), 1) for number in made]
+        seen = self.cells.at(first + steps, a, b)
+        weight = torch.where((steps < gap)[:, None, None], whole(seen.a, seen.b, self._count), 0.0)
+        return Nodes(seen.cell, torch.zeros_like(seen.cell), weight)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Times stay float64 and seeds whole numbers: of what modules do to their tensors only the device counts."""
-        device = fn(self.t0.to(torch.get_default_dtype())).device
-        if device != self.t0.device:
-            for name in ("t0", "t1", "seed"):
-                setattr(self, name, getattr(self, name).to(device))
-            self.cells, self._blocks = self.cells.to(device), Blocks(device)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)  # type: ignore[no-untyped-call]
+        self._blocks = Blocks()
         return self
 
 
-def _cells(t0: Tensor, t1: Tensor, grid: Any) -> Cells:
-    """The partition that a user's `grid` means.
+def _blind(t: Tensor) -> bool:
+    """Whether values of tensors cannot be looked at."""
+    return torch.compiler.is_compiling() or t.is_meta
+
+
+def _time(name: str, t: float | Tensor, rows: int | None, device: Any) -> Tensor:
+    made = torch.as_tensor(t, dtype=torch.float64, device=device).detach()
+    if made.dim() > 1 or (made.dim() == 1 and len(made) != rows):
+        raise ShapeError(f"{name} has shape {tuple(made.shape)}; wanted (), or one for each of {rows} rows")
+    return made
+
+
+def _checked_seed(seed: int | Tensor | None, rows: int | None) -> Tensor:
+    if seed is None:
+        seed = torch.randint(2**62, ())
+    made = torch.as_tensor(seed)
+    if made.is_floating_point() or made.is_complex() or made.dtype is torch.bool:
+        raise OptionError(f"seed={seed!r}; wanted whole numbers")
+    if made.dim() > 1 or (made.dim() == 1 and len(made) != rows):
+        raise ShapeError(f"seed has shape {tuple(made.shape)}; wanted (), or one for each of {rows} rows")
+    return made.long()
+
+
+def _borders(grid: Any, t0: Tensor) -> Tensor | None:
+    """The borders of cells, where these are listed.
 
     Raises:
-        OptionError: If it means none.
+        OptionError: If `grid` means no partition of time.
     """
-    span = t1 - t0
     if grid is None:
-        return Cells(t0, span)
+        return None
     if isinstance(grid, (int, float)) and not isinstance(grid, bool):
         if not 0 < grid < math.inf:
             raise OptionError(f"grid={grid!r}; wanted a number of cells, or their length, above 0")
-        return Cells(t0, span / grid if isinstance(grid, int) else grid * span.sign())
+        return None
     try:
         borders = torch.as_tensor(grid, dtype=torch.float64, device=t0.device)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise OptionError(f"grid={grid!r}; wanted a number of cells, their length, or their borders") from error
     steps = borders.diff()
     if borders.dim() != 1 or len(borders) < 2 or not bool((steps > 0).all() | (steps < 0).all()):
         raise OptionError("grid is no sequence of at least two times, strictly increasing or decreasing")
-    return Cells(t0, None, borders)
+    return borders
 
 
 def _listed(t: Tensor) -> str:

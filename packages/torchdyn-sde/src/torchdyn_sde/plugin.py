@@ -44,7 +44,7 @@ def torchdyn_components() -> tuple[Component, ...]:
             "doi:10.1090/S0025-5718-1962-0150954-0",
         ),
         Component(
-            "solver", "reversible_heun", f"{_HERE}:ReversibleHeun", "Stratonovich, every noise; steps are undone exactly",
+            "solver", "reversible_heun", f"{_HERE}:ReversibleHeun", "Stratonovich, every noise; steps can be undone",
             "arXiv:2105.13493",
         ),
     )  # fmt: skip

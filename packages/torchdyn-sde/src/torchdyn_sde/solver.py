@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchdyn_core import IncompatibleError, Solver, State, Step, VectorField
 from torchdyn_core.field import cast, real_dtype
-from torchdyn_core.tree import Tree, align, tree_map
+from torchdyn_core.tree import Tree, align, leaves, tree_map
 from torchdyn_sde.brownian import Area, BrownianIncrement, BrownianPath
 from torchdyn_sde.field import Interpretation, SDEField
 
@@ -112,9 +112,12 @@ class SDESolver(Solver):
         source = _source(field)
         path = source.path
         if isinstance(path, BrownianPath):
-            return path.increment(t0, t1, source.noise.shape(y, g))
-        assert path is not None, "a solve gives its field a path when it begins"
-        return BrownianIncrement(path(t0, t1))
+            found = path.increment(t0, t1, source.noise.shape(y, g))
+        else:
+            assert path is not None, "a solve gives its field a path when it begins"
+            found = BrownianIncrement(path(t0, t1))
+        dtype = real_dtype(leaves(y)[0])
+        return BrownianIncrement(*(tree_map(lambda leaf: cast(leaf, dtype), part) for part in found))
 
     def acted(self, field: BoundField, g: Tree, dw: Tree) -> Tree:
         """A diffusion times a noise, a tree like the state."""

@@ -29,7 +29,8 @@ class _Milstein(SDESolver):
         for number, (column, own) in enumerate(columns):
             slope = self._along(field, t0, dt, y, g, column)
             terms.append(self.acted(field, slope, self._second(dt, dw, own, number)))
-        return self.stepped(self.add(*terms), cost=2 + len(columns))
+        each = 2 if self.interpretation == "stratonovich" and not self.derivative else 1
+        return self.stepped(self.add(*terms), cost=2 + each * len(columns))
 
     def _columns(self, field: BoundField, g: Tree, dw: Tree) -> list[tuple[Tree, Tree]]:
         """Directions in which the diffusion changes the state, each with its noise."""
@@ -60,7 +61,10 @@ class _Milstein(SDESolver):
         # rows that stand still have no root to divide by, and no noise either
         root = torch.where(dt == 0, 1.0, dt.abs().sqrt())
         there = self.diffusion(field, t, self.add(y, self.scaled(root, column)))
-        return self.scaled(1.0 / root, tree_map(torch.sub, there, g))
+        if self.interpretation == "ito":  # where the error of a difference has a factor of mean 0
+            return self.scaled(1.0 / root, tree_map(torch.sub, there, g))
+        behind = self.diffusion(field, t, self.add(y, self.scaled(-root, column)))
+        return self.scaled(0.5 / root, tree_map(torch.sub, there, behind))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(derivative={self.derivative})"
@@ -78,7 +82,7 @@ class Milstein(_Milstein):
 
     Arguments:
         derivative: Whether the diffusion is differentiated; else a difference over the root of the step size stands for
-            its derivative, one evaluation the more.
+            its derivative.
 
     References:
         | Milstein (1975), Approximate integration of stochastic differential equations. doi:10.1137/1119062
@@ -102,8 +106,8 @@ class MilsteinStratonovich(_Milstein):
     """Milstein's method for equations in Stratonovich's sense.
 
     Arguments:
-        derivative: Whether the diffusion is differentiated; else a difference over the root of the step size stands for
-            its derivative.
+        derivative: Whether the diffusion is differentiated; else a central difference over the root of the step size
+            stands for its derivative, an evaluation the more for each noise.
 
     References:
         Kloeden, Platen (1992), Numerical Solution of Stochastic Differential Equations, 10.3 and 11.1.

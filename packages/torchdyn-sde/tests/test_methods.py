@@ -1,0 +1,35 @@
+"""Every method passes the suite for methods."""
+
+from torchdyn_sde import (
+    SRA1,
+    SRK,
+    EulerHeun,
+    EulerMaruyama,
+    Heun,
+    Midpoint,
+    Milstein,
+    MilsteinStratonovich,
+    Ralston,
+    ReversibleHeun,
+    ShARK,
+)
+from torchdyn_sde.testing import SDESolverSuite
+
+METHODS = {
+    "EulerMaruyama": EulerMaruyama(),
+    "Milstein": Milstein(),
+    "MilsteinWithoutDerivative": Milstein(derivative=False),
+    "SRK": SRK(),
+    "SRA1": SRA1(),
+    "ShARK": ShARK(),
+    "EulerHeun": EulerHeun(),
+    "Heun": Heun(),
+    "Midpoint": Midpoint(),
+    "Ralston": Ralston(),
+    "ReversibleHeun": ReversibleHeun(),
+    "MilsteinStratonovich": MilsteinStratonovich(),
+    "MilsteinStratonovichWithoutDerivative": MilsteinStratonovich(derivative=False),
+}
+
+for name, method in METHODS.items():
+    globals()[f"Test{name}"] = type(f"Test{name}", (SDESolverSuite,), {"make": lambda self, method=method: method})

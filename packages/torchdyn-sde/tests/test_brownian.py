@@ -11,7 +11,8 @@ from torchdyn_core import Fixed, IncompatibleError, OptionError, ShapeError
 from torchdyn_core.testing import PathSuite
 from torchdyn_sde import BrownianPath
 from torchdyn_sde.brownian import AREAS
-from torchdyn_sde.multiwavelets import _product
+from torchdyn_sde.elementwise import Tensors
+from torchdyn_sde.multiwavelets import products
 
 D = torch.float64
 GRIDS = [None, 7, 0.13, [0.0, 0.2, 0.25, 0.7, 1.0]]
@@ -88,9 +89,9 @@ def test_chens_relation(area, levels):
     added = torch.zeros_like(together)
     for low, high in ((a, b), (b, c)):
         own, shares = standard(one.increment(low, high), low, high), (low, high - low)
-        products = _product(shares, shares, (a, c - a), count)
+        shared = products(Tensors, shares, shares, (a, c - a), count)
         for k in range(count):
-            added[k] += sum(products[i][k] * own[i] for i in range(count))
+            added[k] += sum(shared[i][k] * own[i] for i in range(count))
     # intervals within one leaf know their increment alone
     leaf = (torch.stack((a, b, c)) * 2**levels).floor()
     apart = (leaf.diff(dim=0) != 0).all(0)

@@ -1,5 +1,7 @@
 """Every method passes the suite for methods."""
 
+import os
+
 from torchdyn_sde import (
     SRA1,
     SRK,
@@ -31,5 +33,12 @@ METHODS = {
     "MilsteinStratonovichWithoutDerivative": MilsteinStratonovich(derivative=False),
 }
 
+# the others compile the same way; all do with TORCHDYN_COMPILED_CASES=all
+COMPILED = {"EulerMaruyama", "Milstein", "SRK", "ReversibleHeun"} | (
+    set(METHODS) if os.environ.get("TORCHDYN_COMPILED_CASES") == "all" else set()
+)
+
 for name, method in METHODS.items():
-    globals()[f"Test{name}"] = type(f"Test{name}", (SDESolverSuite,), {"make": lambda self, method=method: method})
+    globals()[f"Test{name}"] = type(
+        f"Test{name}", (SDESolverSuite,), {"make": lambda self, method=method: method, "compiles": name in COMPILED}
+    )

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from torchdyn_sde.node_noise import _KEY
 from torchdyn_sde.normal import normals
 from torchdyn_sde.threefry import signed, threefry
 
@@ -30,14 +31,23 @@ def test_known_answers(counter, key, wanted):
 def test_compiled_bits_are_the_same():
     count = torch.arange(1000, dtype=torch.int32)
     key = words(123456789, 0xDEADBEEF)
-    compiled = torch.compile(lambda count: threefry(key, (count, count)), fullgraph=True)
+    compiled = torch.compile(lambda count: _KEY(*key, count, count), fullgraph=True)
     for got, want in zip(compiled(count), threefry(key, (count, count)), strict=True):
         assert torch.equal(got, want)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_normal_numbers_are_the_same_to_rounding(dtype):
+    count = torch.arange(1000, dtype=torch.int32)
+    key = words(123456789, 0xDEADBEEF)
+    compiled = torch.compile(lambda count: normals(key, (count, count), dtype), fullgraph=True)
+    for got, want in zip(compiled(count), normals(key, (count, count), dtype), strict=True):
+        torch.testing.assert_close(got, want, rtol=4 * torch.finfo(dtype).eps, atol=0.0)
+
+
 def drawn(count, dtype=torch.float64, seed=0):
-    made = threefry(words(seed, 0), (torch.arange(count, dtype=torch.int32), torch.zeros((), dtype=torch.int32)))
-    return made, torch.stack(normals(made, dtype))
+    key, counter = words(seed, 0), (torch.arange(count, dtype=torch.int32), torch.zeros((), dtype=torch.int32))
+    return threefry(key, counter), torch.stack(normals(key, counter, dtype))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

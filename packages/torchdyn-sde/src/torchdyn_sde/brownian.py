@@ -284,7 +284,7 @@ class BrownianPath(Path):
         """The nodes of the tree that hold an end of the interval."""
         ends = self.cells.holding(a, b)
         found = [
-            weights(cell.a, cell.b, torch.full_like(cell.a, last, dtype=torch.bool), self.levels, self._count)
+            weights(cell.a, cell.b, last, self.levels, self._count)
             for last, cell in zip((False, True), ends, strict=True)
         ]
         first, second = (Nodes(place.cell.expand(w.node.shape), *w) for place, w in zip(ends, found, strict=True))

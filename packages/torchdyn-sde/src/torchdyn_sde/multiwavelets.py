@@ -14,12 +14,14 @@ that an end cuts, the rest of the noise, of which there is no finer node, is add
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Weights", "weights", "whole"]
+from torchdyn_sde.elementwise import Elementwise
+
+__all__ = ["Weights", "products", "weights", "whole"]
 
 _HALF = math.sqrt(0.5)
 # Wavelets as combinations of Legendre polynomials L_k on the left half and R_k on the right one, in terms of
@@ -40,8 +42,8 @@ _NODES = (
 )
 _QUADRATURE = ((1.0,), (0.5, 0.5), (5 / 18, 4 / 9, 5 / 18))
 
-Matrix = list[list[Tensor]]
-"""Of inner products; its entries are tensors of one shape."""
+Matrix = list[list[Any]]
+"""Of inner products; its entries are tensors of one shape, or the compiler's numbers."""
 
 
 class Weights(NamedTuple):
@@ -56,7 +58,7 @@ class Weights(NamedTuple):
     weight: Tensor
 
 
-def weights(a: Tensor, b: Tensor, end: Tensor, levels: int, count: int) -> Weights:
+def weights(a: Tensor, b: Tensor, end: bool, levels: int, count: int) -> Weights:
     """Weights of the nodes of a cell that hold an end of an interval.
 
     Arguments:
@@ -67,133 +69,181 @@ def weights(a: Tensor, b: Tensor, end: Tensor, levels: int, count: int) -> Weigh
         count: How many Legendre polynomials are asked about: 1, 2 or 3.
 
     Shapes:
-        a, b, end: float64 and bool, any, alike.
+        a, b: float64, any, alike.
 
     Example:
         >>> import torch
         >>> from torchdyn_sde.multiwavelets import weights
-        >>> half = weights(torch.tensor(0.0), torch.tensor(0.5), torch.tensor(True), 1, 1)
-        >>> half.node.tolist(), half.weight.flatten().tolist()
-        ([0, 1, 2], [0.7071067690849304, 0.7071067690849304, 0.0])
+        >>> zero, half = torch.tensor([0.0, 0.5], dtype=torch.float64)
+        >>> found = weights(zero, half, True, 1, 1)
+        >>> found.node.tolist(), [round(weight, 4) for weight in found.weight.flatten().tolist()]
+        ([0, 1, 2], [0.7071, 0.7071, 0.0])
     """
-    h = b - a
-    level = torch.arange(levels, device=a.device)
-    parts = (1 << level).reshape(-1, *(1,) * a.dim())
-    place = torch.where(end, b, a).clamp(0.0, 1.0) * parts
-    # an end on the border of two nodes is in the one that the interval reaches into
-    index = torch.where(end, place.ceil() - 1.0, place.floor()).clamp(min=0.0).minimum(parts - 1.0)
-    width = 1.0 / parts.to(a.dtype)
-    halves = [_overlap(a, h, index * width + half * width, 0.5 * width, count) for half in (0.0, 0.5)]
-    inner = [[_wavelet(j, k, halves[0], halves[1], count) for k in range(count)] for j in range(count)]
-    root = _overlap(a, h, torch.zeros_like(a), torch.ones_like(a), count)
-    node, leaf = _leaf(a, b, h, end, levels, count)
-    nodes = torch.cat((torch.zeros_like(node)[None], parts + index.long(), node[None]))
-    stacked = [
-        torch.stack([torch.cat((root[j][k][None], inner[j][k], leaf[j][k][None])) for k in range(count)], 1)
-        for j in range(count)
-    ]
-    return Weights(nodes, torch.stack(stacked, 1))
+    parts = 2.0 ** torch.arange(levels, dtype=a.dtype, device=a.device).reshape(-1, *(1,) * a.dim())
+    first = torch.zeros_like(a)
+    inner, (leaf, *leaves) = _INNER[count, end](a, b, parts), _LEAF[count, end](a, b, first + 2.0**levels)
+    root = _ROOT[count](a, b)
+    rows = [torch.cat((one[None], some, last[None])) for one, some, last in zip(root, inner[1:], leaves, strict=True)]
+    nodes = torch.cat((first[None], inner[0], leaf[None])).long()
+    return Weights(nodes, torch.stack(rows, 1).unflatten(1, (count, count)))
 
 
 def whole(a: Tensor, b: Tensor, count: int) -> Tensor:
-    """Weights of the Legendre polynomials of a cell alone, `(*, ...)` as `(N, J, J, ...)`: one that holds no end.
+    """Weights of the Legendre polynomials of cells that hold no end of an interval.
 
     Shapes:
         a, b: `(N, *)`.  output: `(N, J, J, *)`.
     """
-    root = _overlap(a, b - a, torch.zeros_like(a), torch.ones_like(a), count)
-    return torch.stack([torch.stack(row, 1) for row in root], 1)
+    return torch.stack(_ROOT[count](a, b), 1).unflatten(1, (count, count))
 
 
-def _legendre(x: Tensor, count: int) -> list[Tensor]:
+def _of_root(m: Any, count: int, a: Any, b: Any) -> tuple[Any, ...]:
+    zero = 0.0 * a
+    return _flat(_overlap(m, a, b - a, zero, zero + 1.0, count))
+
+
+def _of_nodes(m: Any, count: int, end: bool, a: Any, b: Any, parts: Any) -> tuple[Any, ...]:
+    """The node of a level that holds an end, and weights of its wavelets."""
+    index, _ = _held(m, b if end else a, end, parts)
+    width = 1.0 / parts
+    left, right = (_overlap(m, a, b - a, (index + half) * width, 0.5 * width, count) for half in (0.0, 0.5))
+    made = [[_wavelet(j, k, left, right, count) for k in range(count)] for j in range(count)]
+    return parts + index, *_flat(made)
+
+
+def _held(m: Any, time: Any, end: bool, parts: Any) -> tuple[Any, Any]:
+    """Which of the parts of a cell holds a time, and where it is, in parts.
+
+    A time on the border of two parts is in the one that the interval reaches into.
+    """
+    place = _bounded(m, time, 0.0, 1.0) * parts
+    index = m.ceil(place) - 1.0 if end else m.floor(place)
+    return m.minimum(m.select(index < 0.0, 0.0 * index, index), parts - 1.0), place
+
+
+def _bounded(m: Any, x: Any, low: float, high: float) -> Any:
+    x = m.select(x < low, 0.0 * x + low, x)
+    return m.select(x > high, 0.0 * x + high, x)
+
+
+def _flat(matrix: Matrix) -> tuple[Any, ...]:
+    return tuple(entry for row in matrix for entry in row)
+
+
+def _legendre(x: Any, count: int) -> list[Any]:
     """Orthonormal Legendre polynomials on [0, 1]."""
-    values = [torch.ones_like(x), math.sqrt(3.0) * (2.0 * x - 1.0), math.sqrt(5.0) * (6.0 * x * (x - 1.0) + 1.0)]
-    return values[:count]
+    values = [0.0 * x + 1.0]
+    if count > 1:
+        values.append(math.sqrt(3.0) * (2.0 * x - 1.0))
+    if count > 2:
+        values.append(math.sqrt(5.0) * (6.0 * x * (x - 1.0) + 1.0))
+    return values
 
 
-def _overlap(a: Tensor, h: Tensor, start: Tensor, width: Tensor, count: int) -> Matrix:
+def _overlap(m: Any, a: Any, h: Any, start: Any, width: Any, count: int) -> Matrix:
     """Inner products `[j][k]` of the Legendre polynomial `j` of a part with that of an interval, `k`, where they meet.
 
     Nothing cancels: both are looked at where they meet, by a quadrature that is exact.
     """
-    low, high = torch.maximum(a, start), torch.minimum(a + h, start + width)
-    length = (high - low).clamp(min=0.0)
-    return _product((low, length), (start, width), (a, h), count)
+    low, high = m.maximum(a, start), m.minimum(a + h, start + width)
+    length = high - low
+    length = m.select(length < 0.0, 0.0 * length, length)
+    return products(m, (low, length), (start, width), (a, h), count)
 
 
-def _product(
-    on: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], interval: tuple[Tensor, Tensor], count: int
-) -> Matrix:
+def products(m: Any, on: tuple[Any, Any], part: tuple[Any, Any], interval: tuple[Any, Any], count: int) -> Matrix:
     """Inner products, on a stretch, of the Legendre polynomials of a part and of an interval, extended where need be.
 
-    All three are given by start and length.
+    Arguments:
+        m: The functions to compute with: `Tensors`, or the compiler's.
+        on: Where the stretch begins, and its length.
+        part: The same of the part.
+        interval: The same of the interval.
+        count: How many polynomials.
     """
     (low, length), (start, width), (a, h) = on, part, interval
-    scale = torch.where(h > 0, length / (width * h).clamp(min=1e-300).sqrt(), 0.0)
-    made = [[torch.zeros_like(scale) for _ in range(count)] for _ in range(count)]
+    empty = h <= 0.0
+    safe = m.select(empty, 0.0 * h + 1.0, h)
+    scale = m.select(empty, 0.0 * length, length / m.sqrt(width * safe))
+    made: Matrix = [[0.0 for _ in range(count)] for _ in range(count)]
     for node, weight in zip(_NODES[count - 1], _QUADRATURE[count - 1], strict=True):
         x = low + node * length
-        own = _legendre((x - start) / width, count)
-        asked = _legendre((x - a) / torch.where(h > 0, h, 1.0), count)
+        own, asked = _legendre((x - start) / width, count), _legendre((x - a) / safe, count)
         for j in range(count):
             for k in range(count):
                 made[j][k] = made[j][k] + (weight * scale) * own[j] * asked[k]
     return made
 
 
-def _wavelet(j: int, k: int, left: Matrix, right: Matrix, count: int) -> Tensor:
+def _wavelet(j: int, k: int, left: Matrix, right: Matrix, count: int) -> Any:
     """The inner product of wavelet `j` with polynomial `k` of the interval, from those of the halves' polynomials."""
-    total = torch.zeros_like(left[0][k])
+    total: Any = 0.0
     for coefficient, degree, even in _WAVELETS[count - 1][j]:
         sign = (-1.0) ** degree if even else -((-1.0) ** degree)
         total = total + (coefficient * _HALF) * (left[degree][k] + sign * right[degree][k])
     return total
 
 
-def _leaf(a: Tensor, b: Tensor, h: Tensor, end: Tensor, levels: int, count: int) -> tuple[Tensor, Matrix]:
-    """The leaf that holds an end, and the weights of the normal numbers of what is left of its noise.
+def _of_leaf(m: Any, count: int, end: bool, a: Any, b: Any, parts: Any) -> tuple[Any, ...]:
+    """The leaf that holds an end, and weights of the normal numbers of what is left of its noise.
 
     What polynomials on the leaf make of the rest is nothing. So the rest's part of the interval is that of one side of
-    the end, or minus that of the other side: the shorter side is taken.
+    the end, or minus that of the other side: the shorter side is taken. An interval that ends here has the left side,
+    one that begins here the right one, minus the left one. Numbers of the right side are taken with the other sign,
+    which makes the path continuous where the sides change.
     """
-    parts = float(1 << levels)
-    place = torch.where(end, b, a).clamp(0.0, 1.0) * parts
-    index = torch.where(end, place.ceil() - 1.0, place.floor()).clamp(min=0.0).clamp(max=parts - 1.0)
-    width = torch.full_like(a, 1.0 / parts)
-    start = index * width
-    cut = place - index  # where the end cuts the leaf
+    index, place = _held(m, b if end else a, end, parts)
+    h, width = b - a, 1.0 / parts
+    start, cut = index * width, place - index
     left = cut <= 0.5
-    low = torch.where(left, start, start + cut * width)
-    length = torch.where(left, cut, 1.0 - cut) * width
-    side, whole = (low, length.clamp(min=1e-300)), (start, width)
-    known = _product((low, length), whole, side, count)  # [leaf's j][side's i]
-    spread = _cholesky(known, count)
-    asked = _product((low, length), side, (a, h), count)  # [side's i][interval's k]
-    # An interval that ends here has the left side, one that begins here the right one, minus the left one. Numbers of
-    # the right side are taken with the other sign, which makes the path continuous where the sides change.
-    sign = torch.where(end, 1.0, -1.0)
+    low, length = m.select(left, start, start + cut * width), m.select(left, cut, 1.0 - cut) * width
+    length = m.select(length <= 0.0, 0.0 * length + 1e-300, length)
+    side = low, length
+    spread = _cholesky(m, products(m, side, (start, width), side, count), count)
+    asked = products(m, side, side, (a, h), count)  # [side's i][interval's k]
+    sign = 1.0 if end else -1.0
     # an interval within one leaf: only its increment, as the difference of the path's values, so that they add up
-    within = torch.where(end, a > start, b < start + width)
-    made = []
+    within = (a > start) if end else (b < start + width)
+    small = m.select(h <= 0.0, 0.0 * h + 1.0, h)
+    value = sign * m.sqrt(length / small) * spread[0][0]
+    made: Matrix = [[0.0 for _ in range(count)] for _ in range(count)]
     for j in range(count):
-        row = []
         for k in range(count):
-            value = sign * sum(asked[i][k] * spread[i][j] for i in range(j, count))
-            own = sign * (length / h.clamp(min=1e-300)).sqrt() * spread[0][j] if k == 0 and j == 0 else 0.0 * value
-            row.append(torch.where(within, own, value))
-        made.append(row)
-    return (torch.full_like(index, parts) + index).long(), made
+            for i in range(j, count):
+                made[j][k] = made[j][k] + sign * asked[i][k] * spread[i][j]
+            made[j][k] = m.select(within, value if j == k == 0 else 0.0 * value, made[j][k])
+    return parts + index, *_flat(made)
 
 
-def _cholesky(known: Matrix, count: int) -> Matrix:
+def _cholesky(m: Any, known: Matrix, count: int) -> Matrix:
     """The lower triangular root of `1 - known^T known`, the covariance of what is not known."""
-    root: Matrix = [[torch.zeros_like(known[0][0]) for _ in range(count)] for _ in range(count)]
+    root: Matrix = [[0.0 for _ in range(count)] for _ in range(count)]
     for i in range(count):
         for j in range(i + 1):
-            value = torch.full_like(known[0][0], float(i == j)) - sum(known[m][i] * known[m][j] for m in range(count))
-            value = value - sum((root[i][m] * root[j][m] for m in range(j)), torch.zeros_like(value))
+            value: Any = float(i == j)
+            for k in range(count):
+                value = value - known[k][i] * known[k][j]
+            for k in range(j):
+                value = value - root[i][k] * root[j][k]
             if i == j:
-                root[i][j] = value.clamp(min=0.0).sqrt()
+                root[i][j] = m.sqrt(m.select(value < 0.0, 0.0 * value, value))
             else:
-                root[i][j] = torch.where(root[j][j] > 0, value / root[j][j].clamp(min=1e-150), 0.0)
+                flat = root[j][j] <= 0.0
+                root[i][j] = m.select(flat, 0.0 * value, value / m.select(flat, 0.0 * value + 1.0, root[j][j]))
     return root
+
+
+def _made(name: str, function: Any, count: int, extra: int, arguments: int, **options: bool) -> Elementwise:
+    """A function of these as an operator."""
+
+    def called(m: Any, *given: Any) -> tuple[Any, ...]:
+        made: tuple[Any, ...] = function(m, count, *options.values(), *given)
+        return made
+
+    return Elementwise(name, called, arguments, [torch.float64] * (extra + count * count))
+
+
+_COUNTS, _ENDS = (1, 2, 3), (False, True)
+_ROOT = {count: _made(f"root{count}", _of_root, count, 0, 2) for count in _COUNTS}
+_INNER = {(n, end): _made(f"nodes{n}{'ab'[end]}", _of_nodes, n, 1, 3, end=end) for n in _COUNTS for end in _ENDS}
+_LEAF = {(n, end): _made(f"leaf{n}{'ab'[end]}", _of_leaf, n, 1, 3, end=end) for n in _COUNTS for end in _ENDS}

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.tree import align
+from torchdyn_sde.elementwise import Elementwise
 from torchdyn_sde.normal import normals
 from torchdyn_sde.threefry import signed, threefry
 
 __all__ = ["NodeNoise", "Nodes"]
 
+_KEY = Elementwise("key", lambda m, a, b, c, d: threefry((a, b), (c, d)), 4, [torch.int32, torch.int32])
 _GOLDEN = 0x9E3779B9
 _CHUNK = 2**18
 """Numbers that are drawn at once where nothing fuses what is done to them."""
@@ -97,9 +99,9 @@ class NodeNoise(NamedTuple):
         column = torch.arange((columns + 1) // 2 if paired else columns, dtype=torch.int32, device=node.device)
         found: list[Tensor] = []
         for draw in range((self.functions + 1) // 2):
-            key = threefry(words, (signed(cell), signed(node + (draw << 31))))
+            key = _KEY(*words, signed(cell), signed(node + (draw << 31)))
             low, high = (word.reshape(len(node), -1, 1) for word in key)
-            found.extend(normals(threefry((low, high), (row[:, None], column)), self.dtype))
+            found.extend(normals((low, high), (row[:, None], column), self.dtype))
         if paired:
             found = [torch.cat(found, -1)[..., :columns]]
         made = [number.reshape(len(node), *size) for number in found[: self.functions]]

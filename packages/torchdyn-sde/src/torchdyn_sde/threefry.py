@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,11 +13,11 @@ _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
 
 
-def threefry(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
     """Two words of 32 random bits for two words of key and two of counter: Threefry-2x32 with 20 rounds.
 
     Words are int32, whose additions wrap around. There is nothing but additions, shifts and bitwise operations, so that
-    every device gives the same bits, and compilers make vector code of it.
+    every device gives the same bits, and compilers make vector code of it. They may be tensors or a compiler's numbers.
 
     Arguments:
         key: Words that tell streams apart.
@@ -44,7 +46,7 @@ def threefry(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]) -> tupl
     return x, y
 
 
-def _rotated(word: Tensor, by: int) -> Tensor:
+def _rotated(word: Any, by: int) -> Any:
     low = (1 << by) - 1
     return (word << by) | ((word >> (32 - by)) & low)
 

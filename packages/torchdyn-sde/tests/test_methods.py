@@ -39,6 +39,5 @@ COMPILED = {"EulerMaruyama", "Milstein", "SRK", "ReversibleHeun"} | (
 )
 
 for name, method in METHODS.items():
-    globals()[f"Test{name}"] = type(
-        f"Test{name}", (SDESolverSuite,), {"make": lambda self, method=method: method, "compiles": name in COMPILED}
-    )
+    suite = {"make": lambda self, method=method: method, "compiles": name in COMPILED}
+    globals()[f"Test{name}"] = type(f"Test{name}", (SDESolverSuite,), suite)

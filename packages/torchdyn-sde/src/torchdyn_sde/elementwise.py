@@ -41,9 +41,9 @@ class Elementwise:
 
     Arguments:
         name: Of the operator.
-        function: Takes what functions it may use (`Tensors`, or the compiler's own), and the arguments; returns a tuple.
-            Arguments are added, compared, shifted and so on with Python's operators, among themselves where they have
-            one dtype, and with Python numbers.
+        function: Takes what functions it may use (`Tensors`, or the compiler's own), and the arguments, and returns a
+            tuple. Arguments are added, compared, shifted and so on with Python's operators, among themselves where they
+            have one dtype, and with Python numbers.
         arguments: How many there are.
         dtypes: Of the results.
 

@@ -21,6 +21,7 @@ from torchdyn_core import (
 from torchdyn_core.field import real_dtype
 from torchdyn_core.tree import Tree, leaves
 from torchdyn_sde.brownian import BrownianPath, Plan
+from torchdyn_sde.conversion import CorrectedDrift
 from torchdyn_sde.noise import Noise, noise_named
 
 __all__ = ["Interpretation", "SDEField"]
@@ -96,6 +97,22 @@ class SDEField(VectorField):
         if not isinstance(path, Path):
             raise IncompatibleError(f"path is {path!r}; wanted a Path: BrownianPath(t0, t1, shape, seed=...)")
         return self.replace(path=path)
+
+    def to_ito(self) -> SDEField:
+        """The field in Ito's sense that has the same solutions: its drift takes in what noise adds on average."""
+        return self._in_sense("ito", 0.5)
+
+    def to_stratonovich(self) -> SDEField:
+        """The field in Stratonovich's sense that has the same solutions."""
+        return self._in_sense("stratonovich", -0.5)
+
+    def _in_sense(self, interpretation: Interpretation, factor: float) -> SDEField:
+        if interpretation == self.interpretation:
+            return self
+        if self.noise.constant:
+            return self.replace(interpretation=interpretation)
+        drift = CorrectedDrift(self.drift, self.diffusion, self.noise, factor)
+        return self.replace(drift=drift, interpretation=interpretation)
 
     def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
         # a continuous adjoint takes steps of its own, which begin elsewhere

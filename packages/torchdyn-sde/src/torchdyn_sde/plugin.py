@@ -27,7 +27,7 @@ def torchdyn_components() -> tuple[Component, ...]:
             "doi:10.1137/1119062",
         ),
         Component(
-            "solver", "milstein_stratonovich", f"{_HERE}:MilsteinStratonovich", "Milstein for Stratonovich: strong order 1",
+            "solver", "milstein_stratonovich", f"{_HERE}:MilsteinStratonovich", "Stratonovich: strong order 1",
             "doi:10.1137/1119062",
         ),
         Component(

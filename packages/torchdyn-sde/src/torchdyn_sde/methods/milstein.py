@@ -56,8 +56,14 @@ class _Milstein(SDESolver):
     def _along(self, field: BoundField, t: Tensor, dt: Tensor, y: Tree, g: Tree, column: Tree) -> Tree:
         """How the diffusion changes along a direction."""
         if self.derivative:
-            slope: Tree = torch.func.jvp(lambda z: self.diffusion(field, t, z), (y,), (column,))[1]
-            return slope
+            source = field.source
+            assert isinstance(source, SDEField)
+
+            def slope(time: Tensor, z: Tree, *args: Tree) -> Tree:
+                made: Tree = torch.func.jvp(lambda x: source.diffusion(time, x, *args), (z,), (column,))[1]
+                return made
+
+            return field.evaluate(slope, t, y, source.noise.checked)
         # rows that stand still have no root to divide by, and no noise either
         root = torch.where(dt == 0, 1.0, dt.abs().sqrt())
         there = self.diffusion(field, t, self.add(y, self.scaled(root, column)))

@@ -315,7 +315,7 @@ class BrownianPath(Path):
 
 def _blind(t: Tensor) -> bool:
     """Whether values of tensors cannot be looked at."""
-    return torch.compiler.is_compiling() or t.is_meta
+    return tracing() or t.is_meta
 
 
 def _time(name: str, t: float | Tensor, rows: int | None, device: Any) -> Tensor:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchdyn_core.tracing import tracing
+
 __all__ = ["Elementwise", "Tensors"]
 
 _LIBRARY = torch.library.Library("torchdyn_sde", "DEF")
@@ -68,7 +70,7 @@ class Elementwise:
 
     def __call__(self, *arguments: Tensor) -> tuple[Any, ...]:
         """The results."""
-        if torch.compiler.is_compiling():
+        if tracing():
             made: tuple[Any, ...] = self.operator(*arguments)
             return made
         return self._eager(*arguments)

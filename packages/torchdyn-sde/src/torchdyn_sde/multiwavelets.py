@@ -94,7 +94,8 @@ def whole(a: Tensor, b: Tensor, count: int) -> Tensor:
     Shapes:
         a, b: `(N, *)`.  output: `(N, J, J, *)`.
     """
-    return torch.stack(_ROOT[count](a, b), 1).unflatten(1, (count, count))
+    made: Tensor = torch.stack(_ROOT[count](a, b), 1).unflatten(1, (count, count))
+    return made
 
 
 def _of_root(m: Any, count: int, a: Any, b: Any) -> tuple[Any, ...]:

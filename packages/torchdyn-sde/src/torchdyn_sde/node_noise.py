@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchdyn_core.tracing import tracing
 from torchdyn_core.tree import align
 from torchdyn_sde.elementwise import Elementwise
 from torchdyn_sde.normal import normals
@@ -66,7 +67,7 @@ class NodeNoise(NamedTuple):
             nodes: Which, and their weights.
         """
         cell, node, weight = nodes
-        chunk = len(node) if torch.compiler.is_compiling() else max(1, _CHUNK // max(1, size.numel()))
+        chunk = len(node) if tracing() else max(1, _CHUNK // max(1, size.numel()))
         total: list[Tensor] = []
         for start in range(0, len(node), chunk):
             rows = slice(start, start + chunk)

@@ -84,7 +84,7 @@ class SDESolverSuite(StepSuite, CompiledSuite, suite=True):
         other = "stratonovich" if method.interpretation == "ito" else "ito"
         for noise in NOISES:
             for sense in ("ito", "stratonovich"):
-                problem = sde_problem(noise, sense, 3)  # type: ignore[arg-type]
+                problem = sde_problem(noise, sense, 3)
                 served = noise in method.strong_order.served() and (sense != other or noise == "additive")
                 if served:
                     assert bool(_solved(method, problem.field, problem.y0, 2).isfinite().all())

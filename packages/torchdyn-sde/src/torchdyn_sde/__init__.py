@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torchdyn_sde.methods.shark import ShARK
     from torchdyn_sde.methods.sra1 import SRA1
     from torchdyn_sde.methods.srk import SRK
-    from torchdyn_sde.solver import SDESolver
+    from torchdyn_sde.solver import SDESolver, StrongOrder
 
 _HOME = {
     "BrownianIncrement": "brownian",
@@ -38,6 +38,7 @@ _HOME = {
     "SRA1": "methods.sra1",
     "SRK": "methods.srk",
     "ShARK": "methods.shark",
+    "StrongOrder": "solver",
 }
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "SDEField",
     "SDESolver",
     "ShARK",
+    "StrongOrder",
 ]
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch._inductor import ir
+from torch._inductor import ir, virtualized
 from torch._inductor.lowering import broadcast_tensors, register_lowering
-from torch._inductor.virtualized import ops
 
 __all__ = ["Number", "Numbers", "tell"]
 
@@ -25,7 +24,7 @@ class Number:
         self.value, self.dtype = value, dtype
 
     def _like(self, other: Any) -> Any:
-        return other.value if isinstance(other, Number) else ops.constant(other, self.dtype)
+        return other.value if isinstance(other, Number) else virtualized.ops.constant(other, self.dtype)
 
     def _made(self, value: Any) -> Number:
         return Number(value, self.dtype)
@@ -34,64 +33,64 @@ class Number:
         return Number(value, torch.bool)
 
     def __add__(self, other: Any) -> Number:
-        return self._made(ops.add(self.value, self._like(other)))
+        return self._made(virtualized.ops.add(self.value, self._like(other)))
 
     def __sub__(self, other: Any) -> Number:
-        return self._made(ops.sub(self.value, self._like(other)))
+        return self._made(virtualized.ops.sub(self.value, self._like(other)))
 
     def __rsub__(self, other: Any) -> Number:
-        return self._made(ops.sub(self._like(other), self.value))
+        return self._made(virtualized.ops.sub(self._like(other), self.value))
 
     def __mul__(self, other: Any) -> Number:
-        return self._made(ops.mul(self.value, self._like(other)))
+        return self._made(virtualized.ops.mul(self.value, self._like(other)))
 
     def __truediv__(self, other: Any) -> Number:
-        return self._made(ops.truediv(self.value, self._like(other)))
+        return self._made(virtualized.ops.truediv(self.value, self._like(other)))
 
     def __rtruediv__(self, other: Any) -> Number:
-        return self._made(ops.truediv(self._like(other), self.value))
+        return self._made(virtualized.ops.truediv(self._like(other), self.value))
 
     __radd__, __rmul__ = __add__, __mul__
 
     def __neg__(self) -> Number:
-        return self._made(ops.neg(self.value))
+        return self._made(virtualized.ops.neg(self.value))
 
     def __and__(self, other: Any) -> Number:
         if self.dtype is torch.bool:
-            return self._made(ops.logical_and(self.value, self._like(other)))
-        return self._made(ops.bitwise_and(self.value, self._like(other)))
+            return self._made(virtualized.ops.logical_and(self.value, self._like(other)))
+        return self._made(virtualized.ops.bitwise_and(self.value, self._like(other)))
 
     def __or__(self, other: Any) -> Number:
         if self.dtype is torch.bool:
-            return self._made(ops.logical_or(self.value, self._like(other)))
-        return self._made(ops.bitwise_or(self.value, self._like(other)))
+            return self._made(virtualized.ops.logical_or(self.value, self._like(other)))
+        return self._made(virtualized.ops.bitwise_or(self.value, self._like(other)))
 
     def __xor__(self, other: Any) -> Number:
-        return self._made(ops.bitwise_xor(self.value, self._like(other)))
+        return self._made(virtualized.ops.bitwise_xor(self.value, self._like(other)))
 
     def __lshift__(self, other: int) -> Number:
-        return self._made(ops.bitwise_left_shift(self.value, self._like(other)))
+        return self._made(virtualized.ops.bitwise_left_shift(self.value, self._like(other)))
 
     def __rshift__(self, other: int) -> Number:
-        return self._made(ops.bitwise_right_shift(self.value, self._like(other)))
+        return self._made(virtualized.ops.bitwise_right_shift(self.value, self._like(other)))
 
     def __lt__(self, other: Any) -> Number:
-        return self._told(ops.lt(self.value, self._like(other)))
+        return self._told(virtualized.ops.lt(self.value, self._like(other)))
 
     def __le__(self, other: Any) -> Number:
-        return self._told(ops.le(self.value, self._like(other)))
+        return self._told(virtualized.ops.le(self.value, self._like(other)))
 
     def __gt__(self, other: Any) -> Number:
-        return self._told(ops.gt(self.value, self._like(other)))
+        return self._told(virtualized.ops.gt(self.value, self._like(other)))
 
     def __ge__(self, other: Any) -> Number:
-        return self._told(ops.ge(self.value, self._like(other)))
+        return self._told(virtualized.ops.ge(self.value, self._like(other)))
 
     def __eq__(self, other: object) -> Number:  # type: ignore[override]
-        return self._told(ops.eq(self.value, self._like(other)))
+        return self._told(virtualized.ops.eq(self.value, self._like(other)))
 
     def __ne__(self, other: object) -> Number:  # type: ignore[override]
-        return self._told(ops.ne(self.value, self._like(other)))
+        return self._told(virtualized.ops.ne(self.value, self._like(other)))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -103,42 +102,42 @@ class Numbers:
     def select(condition: Number, a: Any, b: Any) -> Number:
         """The one or the other."""
         like = a if isinstance(a, Number) else b
-        return Number(ops.where(condition.value, like._like(a), like._like(b)), like.dtype)
+        return Number(virtualized.ops.where(condition.value, like._like(a), like._like(b)), like.dtype)
 
     @staticmethod
     def sqrt(x: Number) -> Number:
         """The root."""
-        return Number(ops.sqrt(x.value), x.dtype)
+        return Number(virtualized.ops.sqrt(x.value), x.dtype)
 
     @staticmethod
     def log(x: Number) -> Number:
         """The natural logarithm."""
-        return Number(ops.log(x.value), x.dtype)
+        return Number(virtualized.ops.log(x.value), x.dtype)
 
     @staticmethod
     def floor(x: Number) -> Number:
         """The whole number below."""
-        return Number(ops.floor(x.value), x.dtype)
+        return Number(virtualized.ops.floor(x.value), x.dtype)
 
     @staticmethod
     def ceil(x: Number) -> Number:
         """The whole number above."""
-        return Number(ops.ceil(x.value), x.dtype)
+        return Number(virtualized.ops.ceil(x.value), x.dtype)
 
     @staticmethod
     def minimum(a: Number, b: Number) -> Number:
         """The smaller one."""
-        return Number(ops.minimum(a.value, b.value), a.dtype)
+        return Number(virtualized.ops.minimum(a.value, b.value), a.dtype)
 
     @staticmethod
     def maximum(a: Number, b: Number) -> Number:
         """The larger one."""
-        return Number(ops.maximum(a.value, b.value), a.dtype)
+        return Number(virtualized.ops.maximum(a.value, b.value), a.dtype)
 
     @staticmethod
     def cast(x: Number, dtype: torch.dtype) -> Number:
         """The same in another dtype."""
-        return Number(ops.to_dtype(x.value, dtype, src_dtype=x.dtype), dtype)
+        return Number(virtualized.ops.to_dtype(x.value, dtype, src_dtype=x.dtype), dtype)
 
 
 def tell(operator: Any, function: Callable[..., tuple[Any, ...]], dtypes: Sequence[torch.dtype]) -> None:

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from torchdyn_core import Checkpointed, Direct, Fixed, Solver, State, Step, solve
+from torchdyn_core import (
+    Checkpointed,
+    Direct,
+    Fixed,
+    GradientError,
+    IncompatibleError,
+    OptionError,
+    Reversible,
+    Solver,
+    State,
+    Step,
+    solve,
+)
 from torchdyn_core.binding import BoundField
 
 DTYPE = torch.float64
@@ -36,9 +48,11 @@ class AsynchronousLeapfrog(Solver):
         return y0 + theta * (y1 - y0)
 
     def reverse(self, field, t0, t1, y1, state):
-        middle = y1 - 0.5 * (t1 - t0) * state.carry
+        half = 0.5 * (t1 - t0)
+        half = half.reshape(half.shape + (1,) * (y1.dim() - half.dim())) if half.dim() else half
+        middle = y1 - half * state.carry
         velocity = 2 * field(torch.lerp(t0, t1, 0.5), middle) - state.carry
-        return middle - 0.5 * (t1 - t0) * velocity, State(carry=velocity)
+        return middle - half * velocity, State(carry=velocity)
 
 
 def gradients(adjoint, per_sample):
@@ -60,14 +74,47 @@ def gradients(adjoint, per_sample):
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
-@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=4)])
+@pytest.mark.parametrize("adjoint", [Checkpointed(), Checkpointed(memory=4), Reversible()], ids=str)
 def test_the_carry_is_differentiated_through_every_step_and_through_its_start(adjoint, per_sample):
     want = gradients(Direct(), per_sample)
     for a, b in zip(gradients(adjoint, per_sample), want, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_double_backward_goes_through_the_carry():
+def test_undone_steps_keep_no_states():
+    """Whatever the number of steps: those that are alive while the backward pass begins."""
+    import gc
+
+    def alive(adjoint, steps):
+        y0 = torch.ones(7, 11, dtype=DTYPE, requires_grad=True)
+        options = {"solver": AsynchronousLeapfrog(), "controller": Fixed(steps=steps), "adjoint": adjoint}
+        solution = solve(lambda t, y: -y, y0, [0.0, 1.0], **options)
+        gc.collect()
+        count = sum(type(item) is torch.Tensor and item.shape == y0.shape for item in gc.get_objects())
+        solution.ys[-1].sum().backward()
+        return count
+
+    assert alive(Reversible(), 40) == alive(Reversible(), 10)
+    assert alive(Checkpointed(), 40) >= alive(Checkpointed(), 10) + 30
+
+
+def test_rounding_that_has_grown_on_the_way_back_raises():
+    """A fast decay: undone, it is a fast growth of whatever rounding has left."""
+    y0 = torch.ones(2, dtype=DTYPE, requires_grad=True)
+    options = {"solver": AsynchronousLeapfrog(), "controller": Fixed(steps=100)}
+    stiff = solve(lambda t, y: -1.9 * 50 * torch.sin(y), y0, [0.0, 1.0], adjoint=Reversible(), **options)
+    with pytest.raises(GradientError, match="off by"):
+        stiff.ys[-1].sum().backward()
+    with pytest.raises(IncompatibleError, match="RK4 cannot"):
+        solve(lambda t, y: y, y0, [0.0, 1.0], solver="rk4", controller=Fixed(steps=2), adjoint="reversible")
+    with pytest.raises(IncompatibleError, match="does not compile"):
+        solve(lambda t, y: y, y0, [0.0, 1.0], adjoint="reversible", compile=True, **options)
+    with pytest.raises(OptionError, match="above 0"):
+        Reversible(tolerance=0)
+
+
+@pytest.mark.parametrize("adjoint", ["checkpointed", "reversible"])
+def test_double_backward_goes_through_the_carry(adjoint):
     def second(adjoint):
         y0 = torch.ones(2, dtype=DTYPE, requires_grad=True)
         ys = solve(
@@ -81,7 +128,7 @@ def test_double_backward_goes_through_the_carry():
         (first,) = torch.autograd.grad(ys[-1].sum(), y0, create_graph=True)
         return torch.autograd.grad(first.sum(), y0)[0]
 
-    torch.testing.assert_close(second("checkpointed"), second("direct"), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(second(adjoint), second("direct"), rtol=1e-12, atol=1e-12)
 
 
 def test_order_is_two_and_reverse_undoes_a_step():

@@ -12,6 +12,7 @@ from torchdyn_core import (
     IntegrationError,
     OptionError,
     Path,
+    Reversible,
     ShapeError,
     solve,
 )
@@ -55,6 +56,22 @@ def test_replayed_steps_meet_the_same_noise(noise, per_sample, memory):
     for got, want in zip(gradients(Checkpointed(memory=memory)), gradients(Direct()), strict=True):
         assert bool(want.any())
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("noise", KINDS)
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_undone_steps_meet_the_same_noise(noise, per_sample):
+    problem = sde_problem(noise, "stratonovich", 3)
+
+    def gradients(adjoint):
+        torch.manual_seed(1)
+        y0 = problem.y0.clone().requires_grad_()
+        options = {"solver": ReversibleHeun(), "controller": Fixed(steps=50), "per_sample": per_sample}
+        ys = solve(problem.field, y0, [0.0, 0.4, 1.0], adjoint=adjoint, **options).ys
+        return torch.autograd.grad(ys.square().sum(), [y0, *problem.field.parameters()])
+
+    for got, want in zip(gradients(Reversible()), gradients(Direct()), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("solver", [EulerMaruyama(), SRK(), Milstein(), Milstein(derivative=False)], ids=str)

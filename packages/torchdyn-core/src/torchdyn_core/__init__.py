@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from torchdyn_core.adjoint import Adjoint, Backsolve, Checkpointed, Direct
+from torchdyn_core.adjoint import Adjoint, Backsolve, Checkpointed, Direct, Reversible
 from torchdyn_core.controller import PID, Fixed, StepController
 from torchdyn_core.dropout import SolveDropout
 from torchdyn_core.errors import (
@@ -72,6 +72,7 @@ __all__ = [
     "PluginWarning",
     "RK4ThreeEighths",
     "Ralston",
+    "Reversible",
     "ShapeError",
     "Solution",
     "SolveDropout",

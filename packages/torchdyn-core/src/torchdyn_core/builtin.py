@@ -34,4 +34,8 @@ def torchdyn_components() -> tuple[Component, ...]:
             "adjoint", "backsolve", "torchdyn_core.adjoint:Backsolve",
             "The continuous adjoint, solved backwards in time", "arXiv:1806.07366",
         ),
+        Component(
+            "adjoint", "reversible", "torchdyn_core.adjoint:Reversible",
+            "Undoes the steps of reversible methods: exact gradients, no state kept", "arXiv:2105.13493",
+        ),
     )  # fmt: skip

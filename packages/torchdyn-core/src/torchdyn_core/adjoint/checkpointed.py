@@ -25,7 +25,7 @@ from torchdyn_core.adjoint.base import (
 )
 from torchdyn_core.adjoint.direct import Direct
 from torchdyn_core.adjoint.reattach import reattach
-from torchdyn_core.adjoint.tape import BoundedTape, FullTape
+from torchdyn_core.adjoint.tape import BoundedTape, FullTape, StepTape
 from torchdyn_core.binding import autograd_sequence
 from torchdyn_core.errors import OptionError, warn_once
 from torchdyn_core.leaves import check_known
@@ -34,7 +34,7 @@ from torchdyn_core.loop.problem import Outputs, Packing, Problem, Record, Trajec
 from torchdyn_core.loop.transition import Outcome, first_carry, replay
 from torchdyn_core.tree import Tree, flatten, leaves, tree_map
 
-__all__ = ["Checkpointed", "Recorded", "Replayed"]
+__all__ = ["Checkpointed", "Recorded", "Replayed", "run_replayed", "run_under_transform"]
 
 Pair = tuple[Tensor, Tensor | None]  # an output and its cotangent
 
@@ -85,32 +85,48 @@ class Checkpointed(Adjoint):
     def run(self, problem: Problem, loop: Loop) -> Trajectory:
         """Run the loop without a graph, and tell autograd how to replay it."""
         if under_transform():
-            warn_once(
-                "adjoint='checkpointed' inside a torch.func transform runs as 'direct': transforms keep the graph "
-                "of every backward pass, so checkpoints would save nothing. The gradient is the same."
-            )
-            return Direct().run(problem, Eager())
+            return run_under_transform(problem, "checkpointed")
         compiled = loop.checkpointed(problem, self.memory)
         if compiled is not None:
             return compiled
-        loop = Eager()
-        found = find(problem)
-        inputs = gather_inputs(problem, found)
-        refuse_forward_mode(inputs.outer, "checkpointed")
-        graph = torch.is_grad_enabled()
-        inputs.problem, guard = watched(inputs.problem, found, inspector(inputs) if graph else None)
-        if not graph or not any(t.requires_grad for t in inputs.outer):
-            with torch.no_grad():
-                trajectory = _evaluate(inputs.problem, loop, None)
-            guard.verify()
-            return trajectory
-        session = _Session(inputs, loop, self.memory)
-        outputs = Replayed.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
+        return run_replayed(problem, FullTape() if self.memory is None else BoundedTape(self.memory), "checkpointed")
+
+
+def run_under_transform(problem: Problem, name: str) -> Trajectory:
+    """Run a solve inside a `torch.func` transform, under whatever adjoint it was asked for."""
+    warn_once(
+        f"adjoint={name!r} inside a torch.func transform runs as 'direct': transforms keep the graph of every backward "
+        "pass, so nothing would be saved. The gradient is the same."
+    )
+    return Direct().run(problem, Eager())
+
+
+def run_replayed(problem: Problem, tape: StepTape, name: str) -> Trajectory:
+    """Run the eager loop without a graph, and tell autograd how to replay its steps, whose states a tape has.
+
+    Arguments:
+        problem: What to solve.
+        tape: Told of every accepted step; gives back the state that each began with.
+        name: Of the adjoint, for messages.
+    """
+    loop = Eager()
+    found = find(problem)
+    inputs = gather_inputs(problem, found)
+    refuse_forward_mode(inputs.outer, name)
+    graph = torch.is_grad_enabled()
+    inputs.problem, guard = watched(inputs.problem, found, inspector(inputs) if graph else None)
+    if not graph or not any(t.requires_grad for t in inputs.outer):
+        with torch.no_grad():
+            trajectory = _evaluate(inputs.problem, loop, None)
         guard.verify()
-        finished, session.trajectory = session.trajectory, None
-        assert finished is not None
-        finished.outputs = Outputs.unpacked(outputs, session.packing)
-        return finished
+        return trajectory
+    session = _Session(inputs, loop, tape)
+    outputs = Replayed.apply(session, *inputs.outer)  # type: ignore[no-untyped-call]
+    guard.verify()
+    finished, session.trajectory = session.trajectory, None
+    assert finished is not None
+    finished.outputs = Outputs.unpacked(outputs, session.packing)
+    return finished
 
 
 def _evaluate(problem: Problem, loop: Loop, tape: Any) -> Trajectory:
@@ -122,9 +138,8 @@ def _evaluate(problem: Problem, loop: Loop, tape: Any) -> Trajectory:
 class _Session:
     """One solve between its forward and its backward passes."""
 
-    def __init__(self, inputs: Inputs, loop: Loop, memory: int | None) -> None:
-        self.inputs, self.loop = inputs, loop
-        self.tape = FullTape() if memory is None else BoundedTape(memory)
+    def __init__(self, inputs: Inputs, loop: Loop, tape: StepTape) -> None:
+        self.inputs, self.loop, self.tape = inputs, loop, tape
         self.trajectory: Trajectory | None = None
         self.packing: Packing = []
         self.context = autocast_state(inputs.problem.layout.device)
@@ -138,6 +153,7 @@ class _Session:
         flat, self.packing = self.trajectory.outputs.packed()
         outputs = self.trajectory.outputs
         self.last = tree_map(Tensor.detach, outputs.y)  # the outputs themselves will lead back here
+        self.tape.end(self.inputs.problem, self.last, tree_map(Tensor.detach, outputs.carry))
         self.state_leaves = len(leaves(outputs.y)) + len(leaves(outputs.carry))
         problem = self.inputs.problem
         self.inputs.problem = replace(problem, field=problem.field.rebound(problem.field.source, problem.field.args))

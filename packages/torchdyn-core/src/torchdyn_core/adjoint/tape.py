@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from math import comb
 
 from torchdyn_core.adjoint.slab import Slabs
-from torchdyn_core.loop.problem import Record
+from torchdyn_core.loop.problem import Problem, Record
 from torchdyn_core.tree import Tree, tree_map
 
 __all__ = ["BoundedTape", "FullTape", "StepTape", "binomial_split"]
@@ -30,6 +30,9 @@ class StepTape(ABC):
         """A step from `y` and `carry` was accepted."""
         self._keep(len(self.records), y, carry)
         self.records.append(record)
+
+    def end(self, problem: Problem, y: Tree, carry: Tree) -> None:  # noqa: B027 - most tapes know what they need by then
+        """The last step was taken, and led to `y` and `carry`; what was solved is `problem`."""
 
     @abstractmethod
     def _keep(self, index: int, y: Tree, carry: Tree) -> None:

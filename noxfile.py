@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 
 EXAMPLE = "torchdyn-vanderpol"  # the smallest third-party plugin
-PEERS = ("torchode", "diffrax", "jax", "numpy", "scipy")  # what the benchmarks compare with, beside torchdiffeq
+# what the benchmarks compare with, beside torchdiffeq
+PEERS = ("torchode", "torchsde", "diffrax", "jax", "numpy", "scipy")
 
 # One thread a process: small tensors gain nothing from more, and two test workers would fight over the cores.
 # Bytecode is written when a module is first imported (see `install`), whatever the caller's environment says.
@@ -174,6 +175,6 @@ def experiments(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against peers, side by side, and write benchmarks/README.md; `-- --fast` tries it without writing."""
-    graph = editable("torchdyn-datasets", "torchdyn-graph", extras="[dgl,pyg]")
-    install(session, *editable("torchdyn-core", extras="[torchdiffeq,plot]"), *graph, *PEERS)
+    plugins = editable("torchdyn-datasets", "torchdyn-sde", "torchdyn-graph", extras="[dgl,pyg]")
+    install(session, *editable("torchdyn-core", extras="[torchdiffeq,plot]"), *plugins, *PEERS)
     session.run("python", "-m", "benchmarks", *session.posargs, env=ENVIRONMENT)

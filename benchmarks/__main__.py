@@ -20,6 +20,7 @@ from benchmarks import (
     growth,
     lotka_volterra,
     mlp_training,
+    noise,
     process,
     report,
     van_der_pol,
@@ -33,6 +34,7 @@ GROUPS = {
         work_precision,
     ),
     "graphs": (graph_layers, graph_solve),
+    "noise": (noise,),
 }  # fmt: skip
 Row = Callable[..., list[report.Finding]]
 ROWS: dict[str, dict[str, Row]] = {

@@ -14,6 +14,7 @@ from benchmarks.measure import Bound, Comparison, Side
 README = Path(__file__).parent / "README.md"
 PACKAGES = {
     "solvers": ("torchdyn-core", "torch", "torchdiffeq", "torchode", "diffrax", "jax", "numpy", "scipy"),
+    "noise": ("torchdyn-core", "torchdyn-sde", "torch", "torchsde", "diffrax", "jax", "numpy"),
     "graphs": ("torchdyn-core", "torchdyn-graph", "torch", "dgl", "torch-geometric", "numpy"),
 }
 """Whose versions are told, for each group of rows."""

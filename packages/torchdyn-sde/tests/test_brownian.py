@@ -112,9 +112,10 @@ def test_values_depend_on_nothing_else(grid):
     assert not torch.equal(first[0], path(grid=grid, seed=2)(*intervals[0]))
 
 
-def test_compiled_values():
-    one = path(area="space-time")
-    compiled = torch.compile(lambda a, b: tuple(one.increment(a, b)[:2]), fullgraph=True)
+@pytest.mark.parametrize("area", AREAS)
+def test_compiled_values(area):
+    one, count = path(area=area), AREAS.index(area) + 1
+    compiled = torch.compile(lambda a, b: tuple(one.increment(a, b)[:count]), fullgraph=True)
     for a, b in ((0.1, 0.2), (0.0, 1.0), (0.7, 0.3)):
         for got, want in zip(compiled(*at(a, b)), one.increment(*at(a, b)), strict=False):
             torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)

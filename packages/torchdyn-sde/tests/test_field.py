@@ -1,5 +1,8 @@
 """Stochastic fields in a solve: noise of every kind, trees, seeds, replays, compiled solves, bad input."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -10,6 +13,7 @@ from torchdyn_core import (
     Fixed,
     IncompatibleError,
     IntegrationError,
+    NeuralODE,
     OptionError,
     Path,
     Reversible,
@@ -200,6 +204,44 @@ def test_any_path_drives_a_field():
     with pytest.raises(IncompatibleError, match="increments alone"):
         additive = SDEField(lambda t, y: y, lambda t, y: y, noise="additive").driven_by(Line())
         solve(additive, torch.ones(3, dtype=D), [0.0, 1.0], solver=ShARK(), controller=STEPS)
+
+
+def test_models_that_somebody_else_compiles():
+    problem = sde_problem("diagonal", "ito", 3)
+    path = BrownianPath(0.0, 1.0, (3, 2), seed=1, dtype=D, grid=4)
+    options = {"solver": EulerMaruyama(), "controller": Fixed(steps=4)}
+    given = NeuralODE(problem.field.driven_by(path), **options)
+    torch.testing.assert_close(torch.compile(given)(problem.y0), given(problem.y0), rtol=1e-12, atol=1e-12)
+    drawn = torch.compile(NeuralODE(problem.field, **options))
+    first, second = drawn(problem.y0), drawn(problem.y0)
+    assert bool(first.isfinite().all()) and not torch.equal(first, second), "each call draws a seed of its own"
+
+
+def test_copies_are_the_same():
+    path = BrownianPath(0.0, 1.0, (3, 2), seed=1, grid=4)
+    field = SDEField(Scaled(), Scaled()).driven_by(path)
+    model = NeuralODE(field, solver=EulerMaruyama(), controller=Fixed(steps=4))
+    want = model(torch.ones(3, 2))
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(torch.ones(3, 2)), want)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model(torch.ones(3, 2)).dtype == torch.float32
+    with torch.inference_mode():
+        assert torch.equal(model(torch.ones(3, 2)), want)
+
+
+def test_steps_cut_by_jumps_and_samples_that_go_their_own_ways():
+    field, options = SDEField(Scaled(), Scaled()), {"solver": EulerMaruyama()}
+    for path in (None, BrownianPath(0.0, 1.0, (3, 2), seed=1, grid=4)):
+        driven = field if path is None else field.driven_by(path)
+        control = Fixed(steps=4, jump_ts=[0.33])
+        assert bool(solve(driven, torch.ones(3, 2), [0.0, 1.0], controller=control, **options).ys.isfinite().all())
+    ts = torch.tensor([[0.0, 0.0, 1.0], [1.0, 2.0, 1.0]])
+    ends = solve(field, torch.ones(3, 2), ts, per_sample=True, controller=Fixed(dt=0.25), **options).ys[-1]
+    assert torch.equal(ends[2], torch.ones(2)) and bool(ends.isfinite().all())
+    ids = torch.tensor([0, 0, 1])
+    ends = solve(field, torch.ones(3, 2), [0.0, 1.0], per_sample=ids, controller=Fixed(dt=0.25), **options).ys[-1]
+    assert bool(ends.isfinite().all())
 
 
 @pytest.mark.parametrize("noise", ["diagonal", "general"])

@@ -237,7 +237,7 @@ class BrownianPath(Path):
         ta, tb = (torch.as_tensor(t, dtype=torch.float64, device=self.t0.device).detach() for t in (ta, tb))
         ta, tb = torch.broadcast_tensors(ta, tb)
         self._check_within(ta, tb)
-        forth = (self.t1 >= self.t0) == (tb >= ta)
+        forth = (self.t1 - self.t0) * (tb - ta) >= 0.0
         first, last = torch.where(forth, ta, tb), torch.where(forth, tb, ta)
         if self._start_keyed:
             parts = self._started(first, shape)
@@ -276,7 +276,7 @@ class BrownianPath(Path):
         cell, place = cells.starting(a)
         if not _blind(a) and a.dim() == 0 and float(place) == 0.0:
             return self._blocks.row(int(cell), shape.sizes, noise, cells.count(self.t1))
-        node = torch.where(place == 0.0, 0, (1 << 29) + (place * (1 << 28)).long())
+        node = ((place > 0.0).to(place.dtype) * 2.0**29 + (place * 2.0**28).floor()).long()
         found = [noise.drawn(number, size, cell[None], node[None]) for number, size in enumerate(shape.sizes)]
         return [[drawn[0] for drawn in leaf] for leaf in found]
 

@@ -63,7 +63,7 @@ class Elementwise:
         self.function, self.dtypes = function, tuple(dtypes)
         inputs = ", ".join(f"Tensor x{place}" for place in range(arguments))
         _LIBRARY.define(f"{name}({inputs}) -> ({', '.join('Tensor' for _ in dtypes)})")
-        _LIBRARY.impl(name, self._eager, "CompositeExplicitAutograd")
+        _LIBRARY.impl(name, self._plain, "CompositeExplicitAutograd")
         torch.library.register_fake(f"torchdyn_sde::{name}", self._shapes, lib=_LIBRARY)
         self.operator = getattr(torch.ops.torchdyn_sde, name).default
         self._told = False
@@ -71,8 +71,8 @@ class Elementwise:
     def __call__(self, *arguments: Tensor) -> tuple[Any, ...]:
         """The results."""
         if tracing():
-            made: tuple[Any, ...] = self.operator(*arguments)
-            return made
+            made = self.operator(*arguments)
+            return (made,) if len(self.dtypes) == 1 else tuple(made)
         return self._eager(*arguments)
 
     def _eager(self, *arguments: Tensor) -> tuple[Any, ...]:
@@ -80,11 +80,17 @@ class Elementwise:
         shape = torch.broadcast_shapes(*(argument.shape for argument in arguments))
         return tuple(result.expand(shape) for result in made)
 
-    def _shapes(self, *arguments: Tensor) -> tuple[Any, ...]:
+    def _plain(self, *arguments: Tensor) -> Any:
+        """The results as operators return them: a lone one by itself."""
+        made = self._eager(*arguments)
+        return made[0] if len(made) == 1 else made
+
+    def _shapes(self, *arguments: Tensor) -> Any:
         if not self._told and "torch._inductor" in sys.modules:  # somebody compiles: tell the compiler
             from torchdyn_sde.lowering import tell
 
             tell(self.operator, self.function, self.dtypes)
             self._told = True
         shape = torch.broadcast_shapes(*(argument.shape for argument in arguments))
-        return tuple(arguments[0].new_empty(shape, dtype=dtype) for dtype in self.dtypes)
+        made = tuple(arguments[0].new_empty(shape, dtype=dtype) for dtype in self.dtypes)
+        return made[0] if len(made) == 1 else made

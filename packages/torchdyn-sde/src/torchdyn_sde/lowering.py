@@ -143,7 +143,7 @@ class Numbers:
 def tell(operator: Any, function: Callable[..., tuple[Any, ...]], dtypes: Sequence[torch.dtype]) -> None:
     """Tell the compiler how one entry of an operator's results is computed."""
 
-    def lowered(*tensors: Any) -> tuple[Any, ...]:
+    def lowered(*tensors: Any) -> Any:
         spread = broadcast_tensors(*tensors)
         loaders = [tensor.make_loader() for tensor in spread]
         given = [tensor.get_dtype() for tensor in spread]
@@ -161,6 +161,6 @@ def tell(operator: Any, function: Callable[..., tuple[Any, ...]], dtypes: Sequen
             box = ir.Pointwise.create(device=device, dtype=dtype, inner_fn=entry(place), ranges=size)
             box.realize()
             made.append(box)
-        return tuple(made)
+        return made[0] if len(made) == 1 else tuple(made)
 
     register_lowering(operator, type_promotion_kind=None)(lowered)

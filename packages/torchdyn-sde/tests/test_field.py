@@ -158,7 +158,10 @@ def test_trees_with_a_noise_for_each_entry_or_one_for_all():
     def columns(t, y):
         return {name: 0.1 * leaf[..., None] * torch.tensor([1.0, 2.0], dtype=D) for name, leaf in y.items()}
 
-    for noise, diffusion in (("diagonal", half), ("scalar", half), ("general", columns), ("additive", columns)):
+    def constant(t, y):
+        return columns(t, {name: torch.ones_like(leaf) for name, leaf in y.items()})
+
+    for noise, diffusion in (("diagonal", half), ("scalar", half), ("general", columns), ("additive", constant)):
         field = SDEField(half, diffusion, noise=noise)
         ys = solve(field, y0, [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS).ys
         moved = {name: leaf[-1] / y0[name] for name, leaf in ys.items()}
@@ -290,6 +293,36 @@ def test_bad_options():
             SDEField(drift, f)
     with pytest.raises(IncompatibleError, match="BrownianPath"):
         SDEField(f, f).driven_by(3)
+
+
+MIXING = torch.tensor([[0.3, 0.2], [0.4, 0.1]], dtype=D)
+
+
+@pytest.mark.parametrize(
+    ("noise", "diffusion", "solver", "says"),
+    [
+        ("additive", lambda t, y: 0.1 * y, EulerMaruyama(), "depends on the state"),
+        ("additive", lambda t, y: 0.1 * y[..., None] * MIXING, ShARK(), "depends on the state"),
+        ("diagonal", lambda t, y: torch.tanh(y @ MIXING), SRK(), "other entries"),
+        ("diagonal", lambda t, y: torch.tanh(y @ MIXING), Milstein(), "other entries"),
+        ("commutative", sde_problem("general", "ito", 3).field.diffusion, Milstein(), "columns 0 and 1"),
+    ],
+)
+def test_noise_that_is_not_what_it_is_declared_to_be(noise, diffusion, solver, says):
+    field = SDEField(lambda t, y: -y, diffusion, noise=noise)
+    y0 = torch.linspace(0.2, 0.9, 6, dtype=D).reshape(3, 2)
+    with pytest.raises(IncompatibleError, match=says):
+        solve(field, y0, [0.0, 1.0], solver=solver, controller=STEPS)
+
+
+def test_noises_that_do_not_rest_on_it_are_not_asked():
+    field = SDEField(lambda t, y: -y, lambda t, y: torch.tanh(y @ MIXING))
+    assert bool(solve(field, torch.ones(3, 2, dtype=D), [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS).success)
+    # an entry's own derivative alone counts where one sense becomes the other
+    t, y = torch.tensor(0.3, dtype=D), torch.randn(3, 2, dtype=D, generator=torch.Generator().manual_seed(0))
+    own = torch.stack([torch.func.jacrev(lambda z: field.diffusion(t, z))(row).diagonal() for row in y])
+    want = field.drift(t, y) - 0.5 * own * field.diffusion(t, y)
+    torch.testing.assert_close(field.to_stratonovich().drift(t, y), want, rtol=1e-12, atol=1e-12)
 
 
 def test_methods_that_do_not_fit_name_those_that_do():

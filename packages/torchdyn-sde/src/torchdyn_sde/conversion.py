@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from torchdyn_core.tree import Tree, tree_map
+from torchdyn_core.tree import Tree, leaves, tree_map
 from torchdyn_sde.noise import Noise
 
 __all__ = ["CorrectedDrift"]
@@ -46,17 +46,33 @@ class CorrectedDrift(nn.Module):
         def diffusion(z: Tree) -> Tree:
             return self.diffusion(t, z, *args)
 
-        g = diffusion(y)
-        if self.noise.name in ("diagonal", "scalar"):
-            along = torch.func.jvp(diffusion, (y,), (g,))[1]
-        else:
-            first = g if isinstance(g, Tensor) else torch.utils._pytree.tree_leaves(g)[0]
-            along = None
-            for j in range(first.shape[-1]):
-                moved = torch.func.jvp(diffusion, (y,), (_column(g, j),))[1]
-                own = _column(moved, j)
-                along = own if along is None else tree_map(torch.add, along, own)
+        along = self._along(diffusion, y, diffusion(y))
         return tree_map(lambda f, a: f + self.factor * a, drift, along)
+
+    def _along(self, diffusion: Callable[[Tree], Tree], y: Tree, g: Tree) -> Tree:
+        """The sum over noises of how each changes what it does itself."""
+        if self.noise.name == "scalar":
+            made: Tree = torch.func.jvp(diffusion, (y,), (g,))[1]
+            return made
+        total: Tree = None
+        for number in range(max(_width(leaf) for leaf in leaves(g))):
+            diagonal = self.noise.name == "diagonal"
+            direction = tree_map(lambda leaf, i=number: _only(leaf, i), g) if diagonal else _column(g, number)
+            moved = torch.func.jvp(diffusion, (y,), (direction,))[1]
+            own = tree_map(lambda leaf, i=number: _only(leaf, i), moved) if diagonal else _column(moved, number)
+            total = own if total is None else tree_map(torch.add, total, own)
+        return total
+
+
+def _width(leaf: Tensor) -> int:
+    return leaf.shape[-1] if leaf.dim() else 1
+
+
+def _only(leaf: Tensor, component: int) -> Tensor:
+    """One component, the others 0."""
+    if not leaf.dim():
+        return leaf
+    return torch.where(torch.arange(leaf.shape[-1], device=leaf.device) == component, leaf, torch.zeros_like(leaf))
 
 
 def _column(g: Tree, j: int) -> Tree:

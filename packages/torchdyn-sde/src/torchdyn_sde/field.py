@@ -39,7 +39,8 @@ class SDEField(VectorField):
     Arguments:
         drift: `f(t, y)`, or `f(t, y, args)`: a tree like `y`.
         diffusion: `g(t, y)`, or `g(t, y, args)`.
-        noise: "diagonal": an elementwise function, each entry with a noise of its own. "scalar": one noise for all
+        noise: "diagonal": each entry has a noise of its own; methods of an order above that of Euler and Maruyama ask
+            that it depends on its own entry of the state alone. "scalar": one noise for all
             components. "additive": the same in all states. "general": a matrix, a column for each noise.
             "commutative": a matrix whose columns commute.
         interpretation: "ito" or "stratonovich".
@@ -91,6 +92,7 @@ class SDEField(VectorField):
         self.interpretation = interpretation
         self.path: Path | None = None
         self._plan = Plan()
+        self.tried: list[bool] = []
 
     def driven_by(self, path: Path) -> Self:
         """The field driven by a given path."""
@@ -117,7 +119,7 @@ class SDEField(VectorField):
     def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
         # a continuous adjoint takes steps of its own, which begin elsewhere
         steps = controller if isinstance(controller, Fixed) and not isinstance(adjoint, Backsolve) else None
-        return self.replace(_plan=Plan(getattr(solver, "area", "none"), steps))
+        return self.replace(_plan=Plan(getattr(solver, "area", "none"), steps), tried=[])
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:
         plan = self._plan

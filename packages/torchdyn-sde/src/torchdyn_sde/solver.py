@@ -9,8 +9,10 @@ from torch import Tensor
 
 from torchdyn_core import IncompatibleError, Solver, State, Step, VectorField
 from torchdyn_core.field import cast, real_dtype
+from torchdyn_core.tracing import tracing
 from torchdyn_core.tree import Tree, align, leaves, tree_map
 from torchdyn_sde.brownian import Area, BrownianIncrement, BrownianPath
+from torchdyn_sde.declared import check_additive, check_commutes
 from torchdyn_sde.field import Interpretation, SDEField
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class SDESolver(Solver):
         strong_order: For each kind of noise that the method serves.
         weak_order: Power that the error of means falls with.
         interpretation: Whose solution the method converges to; with additive noise there is but one.
+        commuting: Whether its order rests on noises that commute where they are declared to: that is then tried.
         area: What it asks to know of the Brownian path beside increments: "none", "space-time", "space-time-time".
 
     Example:
@@ -68,6 +71,7 @@ class SDESolver(Solver):
     weak_order: ClassVar[float]
     interpretation: ClassVar[Interpretation]
     area: ClassVar[Area] = "none"
+    commuting: ClassVar[bool] = False
 
     def check(self, field: VectorField, y: Tree) -> None:
         assert isinstance(field, SDEField)
@@ -87,7 +91,28 @@ class SDESolver(Solver):
             )
 
     def init(self, field: BoundField, t0: Tensor, t1: Tensor, y0: Tree) -> State:
+        self.try_declared(field, t0, y0)
         return State()
+
+    def try_declared(self, field: BoundField, t: Tensor, y: Tree) -> None:
+        """Try, once a solve, whether the diffusion is what its kind of noise says; not where values cannot be seen.
+
+        Raises:
+            IncompatibleError: If it is not.
+        """
+        source = _source(field)
+        if source.tried or tracing() or t.is_meta or not all(bool(leaf.isfinite().all()) for leaf in leaves(y)):
+            return
+        source.tried.append(True)
+
+        def diffusion(z: Tree) -> Tree:
+            return field.evaluate(source.diffusion, t, z, source.noise.checked)
+
+        with torch.no_grad():
+            if source.noise.constant:
+                check_additive(diffusion, y)
+            elif self.commuting:
+                check_commutes(source.noise, diffusion, y, type(self).__name__)
 
     def interpolate(self, theta: Tensor, t0: Tensor, t1: Tensor, y0: Tree, y1: Tree, dense: Tree) -> Tree:
         def between(start: Tensor, end: Tensor) -> Tensor:

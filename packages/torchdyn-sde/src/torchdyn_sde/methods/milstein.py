@@ -19,6 +19,7 @@ __all__ = ["Milstein", "MilsteinStratonovich"]
 class _Milstein(SDESolver):
     strong_order = StrongOrder(diagonal=1.0, scalar=1.0, additive=1.0, commutative=1.0)
     weak_order = 1.0
+    commuting = True
     derivative: bool
 
     def step(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, state: State) -> Step:

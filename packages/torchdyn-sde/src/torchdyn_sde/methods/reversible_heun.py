@@ -44,6 +44,7 @@ class ReversibleHeun(SDESolver):
     reversible = True
 
     def init(self, field: BoundField, t0: Tensor, t1: Tensor, y0: Tree) -> State:
+        self.try_declared(field, t0, y0)
         f, g = self.drift(field, t0, y0), self.diffusion(field, t0, y0)
         return State(carry=_Carry(tree_map(Tensor.clone, y0), f, g))
 

@@ -43,6 +43,7 @@ class SRK(SDESolver):
 
     strong_order = StrongOrder(diagonal=1.5, scalar=1.5, additive=1.5)
     weak_order = 2.0
+    commuting = True
     interpretation = "ito"
     area = "space-time"
 

@@ -47,7 +47,7 @@ class Reversible(Adjoint):
         ...     solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], controller=Fixed(steps=4), adjoint=Reversible())
         ... except TypeError as error:
         ...     print(str(error).split(';')[0])
-        adjoint='reversible' undoes steps, which Tsit5 cannot
+        adjoint='reversible' undoes steps, which Tsitouras5 cannot
     """
 
     tolerance: float | None = None

@@ -83,26 +83,33 @@ class NodeNoise(NamedTuple):
     def drawn(self, place: int, size: torch.Size, cell: Tensor, node: Tensor) -> list[Tensor]:
         """The numbers of nodes, `(N, *size)` for each of their functions.
 
-        Each node has a key, made of the seed, the leaf's place, cell and node; each row and column is a counter.
+        Each node has a key, made of the seed, the leaf's place, cell and node; each row and column is a counter. Rows
+        that are further down change nothing for those above.
         """
         rows, columns = (1, 1) if not size else (size[0], math.prod(size[1:]))
         half, seed = rows // 2, self.seed
-        row = torch.arange(rows, dtype=torch.int32, device=node.device)
-        if self.antithetic:
-            row = row % half
-            seed = seed[:half].repeat(2) if seed.dim() else seed
+        if self.antithetic and seed.dim():
+            seed = seed[:half].repeat(2)
         if seed.dim():  # whose rows have keys of their own
-            row = torch.zeros_like(row)
             cell, node = (x if x.dim() > 1 else x[:, None] for x in (cell, node))
         words = signed(seed), signed((seed >> 32) + place * _GOLDEN)
         # two numbers come of one draw: those of two columns, or of two functions of a node
         paired = self.functions == 1
-        column = torch.arange((columns + 1) // 2 if paired else columns, dtype=torch.int32, device=node.device)
+        width = (columns + 1) // 2 if paired else columns
+        place_of = torch.arange(rows * width, dtype=torch.int32, device=node.device)
+        if self.antithetic:
+            place_of = place_of % max(1, half * width)
+        if seed.dim():
+            place_of = place_of % max(1, width)
+        zero = torch.zeros((), dtype=torch.int32, device=node.device)
         found: list[Tensor] = []
         for draw in range((self.functions + 1) // 2):
-            key = _KEY(*words, signed(cell), signed(node + (draw << 31)))
-            low, high = (word.reshape(len(node), -1, 1) for word in key)
-            found.extend(normals((low, high), (row[:, None], column), self.dtype))
+            low, high = _KEY(*words, signed(cell), signed(node + (draw << 31)))
+            # in one row of numbers, unless rows differ in their keys: compilers make vectors of the last axis
+            shape = (rows, width) if low.dim() > 1 else (rows * width,)
+            low, high = (word[..., None] for word in (low, high))
+            drawn = normals((low, high), (place_of.reshape(shape), zero), self.dtype)
+            found.extend(number.reshape(len(node), rows, width) for number in drawn)
         if paired:
             found = [torch.cat(found, -1)[..., :columns]]
         made = [number.reshape(len(node), *size) for number in found[: self.functions]]

@@ -185,7 +185,14 @@ def test_a_solve_on_the_grid_sees_the_path():
         for got, want in zip(begun.increment(*at(a, b)), one.increment(*at(a, b)), strict=True):
             if want is not None:
                 torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
-        for other in (Fixed(steps=9), Fixed(dt=0.07), Fixed(steps=10, jump_ts=[0.05])):
+        others = (
+            Fixed(steps=1),
+            Fixed(steps=9),
+            Fixed(dt=0.07),
+            Fixed(steps=10, jump_ts=[0.05]),
+            Fixed(grid=[0.0, 0.1, 1.0]),
+        )
+        for other in others:  # some of whose steps begin at borders, and end at others than the next
             assert not one.begun(*at(0.0, 1.0), Plan("none", other), True)._start_keyed
 
 

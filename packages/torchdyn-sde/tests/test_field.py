@@ -79,7 +79,7 @@ def test_undone_steps_meet_the_same_noise(noise, per_sample):
 
 
 @pytest.mark.parametrize("solver", [EulerMaruyama(), SRK(), Milstein(), Milstein(derivative=False)], ids=str)
-def test_steps_per_sample_and_rejections_apart_a_seed_is_a_path(solver):
+def test_shared_steps_and_steps_per_sample_see_one_path(solver):
     """Shared steps and steps per sample of one grid see one path; so does a solve that goes on."""
     problem = sde_problem("diagonal", "ito", 4)
     ends = []
@@ -97,17 +97,19 @@ def test_a_given_path_decides():
     path = BrownianPath(0.0, 1.0, (4, 2), seed=5, dtype=D, grid=12)
     tree = BrownianPath(0.0, 1.0, (4, 2), seed=5, dtype=D)
     field = problem.field.driven_by(path)
-    first, second = (solve(field, problem.y0, [0.0, 1.0], solver=SRKless(), controller=STEPS).ys for _ in range(2))
+    first, second = (
+        solve(field, problem.y0, [0.0, 1.0], solver=Milstein(derivative=False), controller=STEPS).ys for _ in range(2)
+    )
     assert torch.equal(first, second)
-    other = solve(problem.field.driven_by(tree), problem.y0, [0.0, 1.0], solver=SRKless(), controller=STEPS).ys
+    other = solve(
+        problem.field.driven_by(tree), problem.y0, [0.0, 1.0], solver=Milstein(derivative=False), controller=STEPS
+    ).ys
     assert not torch.allclose(first, other)
-    fine = solve(field, problem.y0, [0.0, 1.0], solver=SRKless(), controller=Fixed(steps=12 * 64)).ys[-1]
+    fine = solve(field, problem.y0, [0.0, 1.0], solver=Milstein(derivative=False), controller=Fixed(steps=12 * 64)).ys[
+        -1
+    ]
     exact = problem.exact(torch.tensor(1.0), path(*torch.tensor([0.0, 1.0], dtype=D))).detach()
     assert float((fine.detach() - exact).abs().max()) < 0.03
-
-
-def SRKless():
-    return Milstein(derivative=False)
 
 
 @pytest.mark.parametrize("sense", ["ito", "stratonovich"])
@@ -336,6 +338,9 @@ def test_methods_that_do_not_fit_name_those_that_do():
             solve(sde_problem(noise, sense, 3).field, y0, [0.0, 1.0], solver=solver, controller=STEPS)
     with pytest.raises(IncompatibleError, match="SDEField"):
         solve(lambda t, y: y, y0, [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS)
+    with pytest.raises(IncompatibleError, match="backsolve"):
+        field = sde_problem("diagonal", "ito", 3).field
+        solve(field, y0, [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS, adjoint="backsolve")
     with pytest.raises(IncompatibleError, match="no forward"):
         solve(sde_problem("diagonal", "ito", 3).field, y0, [0.0, 1.0], solver="rk4", controller=STEPS)
     with pytest.raises(IncompatibleError, match="Fixed"):

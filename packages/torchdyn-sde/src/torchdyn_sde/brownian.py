@@ -193,8 +193,8 @@ class BrownianPath(Path):
             times = torch.linspace(start, end, max(1, count) + 1, dtype=torch.float64)
             if steps.dt is not None and abs(abs(end - start) - count * steps.dt) > 1e-9 * steps.dt:
                 return False
-        index, place = self.cells.starting(times.to(t0.device))
-        return bool((place[:-1] == 0).all() and (index[:-1].diff() == 1).all())
+        first, last = self.cells.holding(times[:-1].to(t0.device), times[1:].to(t0.device))
+        return bool(((first.cell == last.cell) & (first.a == 0.0) & (last.b == 1.0)).all())
 
     def _check_within(self, ta: Tensor, tb: Tensor) -> None:
         if self.shape is None or _blind(ta):

@@ -40,9 +40,9 @@ class SDEField(VectorField):
         drift: `f(t, y)`, or `f(t, y, args)`: a tree like `y`.
         diffusion: `g(t, y)`, or `g(t, y, args)`.
         noise: "diagonal": each entry has a noise of its own; methods of an order above that of Euler and Maruyama ask
-            that it depends on its own entry of the state alone. "scalar": one noise for all
-            components. "additive": the same in all states. "general": a matrix, a column for each noise.
-            "commutative": a matrix whose columns commute.
+            that it depends on its own entry of the state alone. "scalar": one noise for all components. "additive":
+            the same in all states. "general": a matrix, a column for each noise. "commutative": a matrix whose columns
+            commute.
         interpretation: "ito" or "stratonovich".
 
     Shapes:
@@ -117,8 +117,12 @@ class SDEField(VectorField):
         return self.replace(drift=drift, interpretation=interpretation)
 
     def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
-        # a continuous adjoint takes steps of its own, which begin elsewhere
-        steps = controller if isinstance(controller, Fixed) and not isinstance(adjoint, Backsolve) else None
+        if isinstance(adjoint, Backsolve):
+            raise IncompatibleError(
+                "adjoint='backsolve' solves the adjoint of ordinary equations; wanted adjoint='checkpointed', "
+                "'direct', or 'reversible' with ReversibleHeun"
+            )
+        steps = controller if isinstance(controller, Fixed) else None
         return self.replace(_plan=Plan(getattr(solver, "area", "none"), steps), tried=[])
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:

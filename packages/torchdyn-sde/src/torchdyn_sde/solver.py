@@ -18,7 +18,7 @@ from torchdyn_sde.field import Interpretation, SDEField
 if TYPE_CHECKING:
     from torchdyn_core.binding import BoundField
 
-__all__ = ["SDESolver", "StrongOrder"]
+__all__ = ["SDESolver", "StrongOrder", "at"]
 
 
 class StrongOrder(NamedTuple):
@@ -180,6 +180,11 @@ class SDESolver(Solver):
 
     def __hash__(self) -> int:
         return hash(type(self))
+
+
+def at(t0: Tensor, t1: Tensor, node: float) -> Tensor:
+    """A time within a step; its ends are the ends themselves, never a rounding beyond them."""
+    return t0 if node == 0.0 else t1 if node == 1.0 else torch.lerp(t0, t1, node)
 
 
 _SENSE = {"ito": "Ito", "stratonovich": "Stratonovich"}

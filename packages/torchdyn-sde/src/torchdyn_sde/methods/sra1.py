@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree
-from torchdyn_sde.solver import SDESolver, StrongOrder
+from torchdyn_sde.solver import SDESolver, StrongOrder, at
 
-__all__ = ["SRA1", "at"]
+__all__ = ["SRA1"]
 
 
 class SRA1(SDESolver):
@@ -51,8 +50,3 @@ class SRA1(SDESolver):
             self.part(-1.0, ahead),
         )
         return self.stepped(y1, cost=4)
-
-
-def at(t0: Tensor, t1: Tensor, node: float) -> Tensor:
-    """A time within a step; its ends are the ends themselves, never a rounding beyond them."""
-    return t0 if node == 0.0 else t1 if node == 1.0 else torch.lerp(t0, t1, node)

@@ -8,8 +8,8 @@ from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree, tree_map
 from torchdyn_sde.field import SDEField
-from torchdyn_sde.methods.sra1 import SRA1, at
-from torchdyn_sde.solver import SDESolver, StrongOrder
+from torchdyn_sde.methods.sra1 import SRA1
+from torchdyn_sde.solver import SDESolver, StrongOrder, at
 
 __all__ = ["SRK"]
 

@@ -9,8 +9,7 @@ from torch import Tensor
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree
-from torchdyn_sde.methods.sra1 import at
-from torchdyn_sde.solver import SDESolver, StrongOrder
+from torchdyn_sde.solver import SDESolver, StrongOrder, at
 
 __all__ = ["TwoStage"]
 

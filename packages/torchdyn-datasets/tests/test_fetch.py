@@ -386,7 +386,11 @@ class TestLocalFolder:
         with pytest.raises(ChecksumError):
             fetch(file)
 
-    @pytest.mark.parametrize("content", [CONTENT[:-1], gzip.compress(CONTENT)[:-9], b"\x1f\x8b" + CONTENT])
+    @pytest.mark.parametrize(
+        "content",
+        [CONTENT[:-1], gzip.compress(CONTENT)[:-9], b"\x1f\x8b" + CONTENT],
+        ids=["cut", "gzip-cut", "gzip-of-text"],
+    )
     def test_a_bad_file_is_refused_and_left_alone(self, folder, server, content):
         server.files["/numbers"] = CONTENT
         (folder / NAME).write_bytes(content)

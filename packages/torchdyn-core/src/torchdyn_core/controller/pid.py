@@ -62,7 +62,7 @@ class PID(StepController):
         dt_min: A step rejected at this size ends the solve.
         dt_max: Largest step size.
         jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there.
-        revisit_rejected: Whether a step has to end wherever a rejected one did, and a rejected step is at least halved.
+        revisit_rejected: Whether a step has to end wherever a rejected one did, and a rejected step is halved.
             None: where the field asks for it, as equations whose noises do not commute do: without it their solutions
             are biased by any control that looks at the noise.
         norm: Takes the error divided by its tolerance, a tree like the state, and returns a number (with steps per
@@ -203,7 +203,7 @@ class PID(StepController):
         if ahead:
             ahead, there, full = kept(ahead, t0, t1, accept)
             cut = cut | (there & (control.dt > tried))
-            factor = where(accept, factor, minimum(factor, 0.5))
+            factor = where(accept, factor, 0.5)
         dt = tried * factor
         dt = where(accept & cut, maximum(dt, control.dt), dt)  # a step cut short says nothing against the next one
         exhausted = negate(accept) & (tried <= self.dt_min)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from experiments import annuli, citations, depth, flip, galerkin, kuramoto, mnist, moving_weights, report
+from experiments import annuli, citations, depth, flip, galerkin, kuramoto, mnist, moving_weights, report, sde_gradients
 from experiments.outcome import Outcome
 
 EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
@@ -21,6 +21,7 @@ EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
     "citations": citations.run,
     "depth": depth.run,
     "kuramoto": kuramoto.run,
+    "sde-gradients": sde_gradients.run,
 }
 
 

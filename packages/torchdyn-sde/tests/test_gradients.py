@@ -28,7 +28,8 @@ from torchdyn_sde import (
     SlowRK,
     SPaRK,
 )
-from torchdyn_sde.testing import closed_form, sde_problem
+from torchdyn_sde.closed_forms import closed_form
+from torchdyn_sde.testing import sde_problem
 
 DTYPE = torch.float64
 ONE = torch.tensor(1.0, dtype=DTYPE)

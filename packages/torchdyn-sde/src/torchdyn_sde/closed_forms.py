@@ -30,7 +30,7 @@ class ClosedForm:
 
     Example:
         >>> import torch
-        >>> from torchdyn_sde.testing import closed_form
+        >>> from torchdyn_sde.closed_forms import closed_form
         >>> problem = closed_form("arctangent", rows=2)
         >>> zero = torch.zeros(2, 10, dtype=torch.float64)
         >>> torch.allclose(problem.exact(problem.y0, torch.tensor(0.0), zero), problem.y0)

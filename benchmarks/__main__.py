@@ -21,6 +21,7 @@ from benchmarks import (
     lotka_volterra,
     mlp_training,
     noise,
+    noise_growth,
     process,
     report,
     van_der_pol,
@@ -34,7 +35,7 @@ GROUPS = {
         work_precision,
     ),
     "graphs": (graph_layers, graph_solve),
-    "noise": (noise,),
+    "noise": (noise, noise_growth),
 }  # fmt: skip
 Row = Callable[..., list[report.Finding]]
 ROWS: dict[str, dict[str, Row]] = {

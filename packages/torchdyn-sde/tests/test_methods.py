@@ -8,12 +8,16 @@ from torchdyn_sde import (
     EulerHeun,
     EulerMaruyama,
     Heun,
+    LogODE,
     Midpoint,
     Milstein,
     MilsteinStratonovich,
     Ralston,
     ReversibleHeun,
     ShARK,
+    SlowRK,
+    SPaRK,
+    StepDoubling,
 )
 from torchdyn_sde.testing import SDESolverSuite
 
@@ -31,10 +35,15 @@ METHODS = {
     "ReversibleHeun": ReversibleHeun(),
     "MilsteinStratonovich": MilsteinStratonovich(),
     "MilsteinStratonovichWithoutDerivative": MilsteinStratonovich(derivative=False),
+    "SPaRK": SPaRK(),
+    "SlowRK": SlowRK(),
+    "LogODE": LogODE(),
+    "StepDoubledMilstein": StepDoubling(Milstein()),
+    "StepDoubledSlowRK": StepDoubling(SlowRK()),
 }
 
 # the others compile the same way; all do with TORCHDYN_COMPILED_CASES=all
-COMPILED = {"EulerMaruyama", "Milstein", "SRK", "ReversibleHeun"} | (
+COMPILED = {"EulerMaruyama", "Milstein", "SRK", "ReversibleHeun", "SPaRK", "LogODE"} | (
     set(METHODS) if os.environ.get("TORCHDYN_COMPILED_CASES") == "all" else set()
 )
 

@@ -51,6 +51,9 @@ class VectorField(nn.Module):
     refuses_rows: str = ""
     """Why rows cannot take steps of their own, where they cannot: `per_sample` is then refused with this reason."""
 
+    revisits_rejected: bool = False
+    """Whether step-size control has to end a step wherever a rejected one did (see `PID`)."""
+
     def forward(self, t: Tensor, y: Tree, *args: Tree) -> Tree:
         """The slope `dy/dt`, a tree like `y`; `args` comes as one more argument where `solve` was given it."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward(t, y)")

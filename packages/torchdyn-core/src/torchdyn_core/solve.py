@@ -234,7 +234,7 @@ def _check_control(solver: Any, controller: Any) -> None:
     if isinstance(solver, Solver) and controller.adaptive and not solver.has_error_estimate:
         raise IncompatibleError(
             f"{type(solver).__name__} has no error estimate, which {type(controller).__name__} needs; wanted "
-            "controller=Fixed(dt=...), or a method that has one: tsit5, dopri5, dopri8, bosh3"
+            f"controller=Fixed(dt=...), or {solver.without_estimate}"
         )
 
 

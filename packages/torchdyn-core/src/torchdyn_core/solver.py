@@ -68,6 +68,8 @@ class Solver(ABC):
         accepts: The class, or classes, of fields that the method steps.
         has_error_estimate: Whether `step` estimates its error, which step-size control needs.
         reversible: Whether `reverse` undoes a step algebraically.
+        driven: Whether noise drives the solutions: they have no slope to choose a first step size by.
+        without_estimate: What to do for step-size control with a method that has no error estimate.
     """
 
     order: ClassVar[int]
@@ -75,6 +77,8 @@ class Solver(ABC):
     accepts: ClassVar[type | tuple[type, ...]] = VectorField
     has_error_estimate: ClassVar[bool] = False
     reversible: ClassVar[bool] = False
+    driven: ClassVar[bool] = False
+    without_estimate: ClassVar[str] = "a method that has one: tsit5, dopri5, dopri8, bosh3"
 
     def check(self, field: VectorField, y: Tree) -> None:  # noqa: B027 - most methods take any field
         """Raise `IncompatibleError` for a field that the method cannot step, by its values (noise type, parts)."""

@@ -13,16 +13,24 @@ if TYPE_CHECKING:
     from torchdyn_sde.methods.euler_heun import EulerHeun
     from torchdyn_sde.methods.euler_maruyama import EulerMaruyama
     from torchdyn_sde.methods.heun import Heun
+    from torchdyn_sde.methods.log_ode import LogODE
     from torchdyn_sde.methods.midpoint import Midpoint
     from torchdyn_sde.methods.milstein import Milstein, MilsteinStratonovich
     from torchdyn_sde.methods.ralston import Ralston
     from torchdyn_sde.methods.reversible_heun import ReversibleHeun
     from torchdyn_sde.methods.shark import ShARK
+    from torchdyn_sde.methods.slow_rk import SlowRK
+    from torchdyn_sde.methods.spark import SPaRK
     from torchdyn_sde.methods.sra1 import SRA1
     from torchdyn_sde.methods.srk import SRK
+    from torchdyn_sde.methods.step_doubling import StepDoubling
     from torchdyn_sde.solver import SDESolver, StrongOrder
 
 _HOME = {
+    "StepDoubling": "methods.step_doubling",
+    "SlowRK": "methods.slow_rk",
+    "SPaRK": "methods.spark",
+    "LogODE": "methods.log_ode",
     "BrownianIncrement": "brownian",
     "BrownianPath": "brownian",
     "EulerHeun": "methods.euler_heun",
@@ -49,6 +57,7 @@ __all__ = [
     "EulerHeun",
     "EulerMaruyama",
     "Heun",
+    "LogODE",
     "Midpoint",
     "Milstein",
     "MilsteinStratonovich",
@@ -56,7 +65,10 @@ __all__ = [
     "ReversibleHeun",
     "SDEField",
     "SDESolver",
+    "SPaRK",
     "ShARK",
+    "SlowRK",
+    "StepDoubling",
     "StrongOrder",
 ]
 

@@ -94,6 +94,11 @@ class SDEField(VectorField):
         self._plan = Plan()
         self.tried: list[bool] = []
 
+    @property
+    def revisits_rejected(self) -> bool:  # type: ignore[override]
+        """Whether step-size control has to end a step wherever a rejected one did: where noises do not commute."""
+        return not (self.noise.commutes or self.noise.constant)
+
     def driven_by(self, path: Path) -> Self:
         """The field driven by a given path."""
         if not isinstance(path, Path):
@@ -122,7 +127,8 @@ class SDEField(VectorField):
                 "adjoint='backsolve' solves the adjoint of ordinary equations; wanted adjoint='checkpointed', "
                 "'direct', or 'reversible' with ReversibleHeun"
             )
-        steps = controller if isinstance(controller, Fixed) else None
+        divides = getattr(solver, "divides_steps", False)
+        steps = controller if isinstance(controller, Fixed) and not divides else None
         return self.replace(_plan=Plan(getattr(solver, "area", "none"), steps), tried=[])
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:

@@ -47,4 +47,15 @@ def torchdyn_components() -> tuple[Component, ...]:
             "solver", "reversible_heun", f"{_HERE}:ReversibleHeun", "Stratonovich, every noise; steps can be undone",
             "arXiv:2105.13493",
         ),
+        Component(
+            "solver", "spark", f"{_HERE}:SPaRK", "Stratonovich, every noise, step-size control", "arXiv:2311.14201",
+        ),
+        Component(
+            "solver", "slowrk", f"{_HERE}:SlowRK", "Stratonovich, noises that commute: strong order 3/2",
+            "arXiv:2210.17543",
+        ),
+        Component(
+            "solver", "log_ode", f"{_HERE}:LogODE", "Stratonovich, every noise, Lie brackets",
+            "doi:10.1016/0378-4754(93)E0062-A",
+        ),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from torchdyn_sde.field import Interpretation, SDEField
 if TYPE_CHECKING:
     from torchdyn_core.binding import BoundField
 
-__all__ = ["SDESolver", "StrongOrder", "at"]
+__all__ = ["SDESolver", "StrongOrder", "at", "source_of"]
 
 
 class StrongOrder(NamedTuple):
@@ -53,6 +53,9 @@ class SDESolver(Solver):
         interpretation: Whose solution the method converges to; with additive noise there is but one.
         commuting: Whether its order rests on noises that commute where they are declared to: that is then tried.
         area: What it asks to know of the Brownian path beside increments: "none", "space-time", "space-time-time".
+        pathwise: Whether its errors on a step are small for each path, not for the mean of paths alone: only then do
+            steps that are chosen by looking at the noise converge to the right limit.
+        divides_steps: Whether it asks about parts of a step.
 
     Example:
         >>> from torchdyn_sde import SDESolver, StrongOrder
@@ -67,6 +70,10 @@ class SDESolver(Solver):
     order: ClassVar[int] = 1
     dense_order: ClassVar[int] = 1
     accepts = SDEField
+    driven = True
+    without_estimate = "StepDoubling({}()), or a method that has one: heun, midpoint, ralston, srk, sra1, shark, spark"
+    pathwise: ClassVar[bool] = True
+    divides_steps: ClassVar[bool] = False
     strong_order: ClassVar[StrongOrder]
     weak_order: ClassVar[float]
     interpretation: ClassVar[Interpretation]
@@ -100,7 +107,7 @@ class SDESolver(Solver):
         Raises:
             IncompatibleError: If it is not.
         """
-        source = _source(field)
+        source = source_of(field)
         if source.tried or tracing() or t.is_meta or not all(bool(leaf.isfinite().all()) for leaf in leaves(y)):
             return
         source.tried.append(True)
@@ -125,16 +132,16 @@ class SDESolver(Solver):
 
     def drift(self, field: BoundField, t: Tensor, y: Tree) -> Tree:
         """The drift, a tree like the state."""
-        return field.evaluate(_source(field).drift, t, y)
+        return field.evaluate(source_of(field).drift, t, y)
 
     def diffusion(self, field: BoundField, t: Tensor, y: Tree) -> Tree:
         """The diffusion, of the shape that the kind of noise has."""
-        source = _source(field)
+        source = source_of(field)
         return field.evaluate(source.diffusion, t, y, source.noise.checked)
 
     def increment(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, g: Tree) -> BrownianIncrement:
         """What is known of the noise in a step: increment and areas."""
-        source = _source(field)
+        source = source_of(field)
         path = source.path
         if isinstance(path, BrownianPath):
             found = path.increment(t0, t1, source.noise.shape(y, g))
@@ -146,7 +153,7 @@ class SDESolver(Solver):
 
     def acted(self, field: BoundField, g: Tree, dw: Tree) -> Tree:
         """A diffusion times a noise, a tree like the state."""
-        return _source(field).noise.act(g, dw)
+        return source_of(field).noise.act(g, dw)
 
     def noise(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, g: Tree) -> Tree:
         """The diffusion times the path's increment."""
@@ -190,7 +197,8 @@ def at(t0: Tensor, t1: Tensor, node: float) -> Tensor:
 _SENSE = {"ito": "Ito", "stratonovich": "Stratonovich"}
 
 
-def _source(field: BoundField) -> SDEField:
+def source_of(field: BoundField) -> SDEField:
+    """The stochastic field that was bound."""
     source = field.source
     assert isinstance(source, SDEField)
     return source

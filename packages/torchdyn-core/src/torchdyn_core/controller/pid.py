@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from torchdyn_core.controller.contract import Span, StepController, Verdict, is_number
+from torchdyn_core.controller.revisiting import DEPTH, kept, nearest, nothing_ahead
 from torchdyn_core.errors import OptionError
-from torchdyn_core.field import real_dtype
+from torchdyn_core.field import VectorField, real_dtype
 from torchdyn_core.layout import Layout
 from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, maximum, minimum, negate, power, where
 from torchdyn_core.tree import Tree, align, leaves, tree_map
@@ -33,6 +35,10 @@ class PIDState(NamedTuple):
     rejected: Flag
 
 
+_MEMORY = len(PIDState._fields)
+RevisitingState: Any = namedtuple("RevisitingState", (*PIDState._fields, *(f"ahead{place}" for place in range(DEPTH))))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PID(StepController):
     r"""Proportional-integral-derivative control of the local error.
@@ -51,10 +57,14 @@ class PID(StepController):
         safety: Factor on every proposed step size.
         factor_min: The most that a step size may shrink at once.
         factor_max: The most that it may grow at once.
-        dt0: First step size; None to choose it by Hairer's rule (one evaluation).
+        dt0: First step size; None to choose it by Hairer's rule (one evaluation), or where noise drives the solution
+            to begin with a thousandth of the span.
         dt_min: A step rejected at this size ends the solve.
         dt_max: Largest step size.
         jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there.
+        revisit_rejected: Whether a step has to end wherever a rejected one did, and a rejected step is at least halved.
+            None: where the field asks for it, as equations whose noises do not commute do: without it their solutions
+            are biased by any control that looks at the noise.
         norm: Takes the error divided by its tolerance, a tree like the state, and returns a number (with steps per
             sample `(B,)`). Default: root mean square.
 
@@ -64,6 +74,8 @@ class PID(StepController):
     References:
         | Soederlind (2003), Digital filters in adaptive time-stepping. doi:10.1145/641876.641877
         | Hairer, Noersett, Wanner (1993), Solving Ordinary Differential Equations I, II.4.
+        | Foster, Jelincic (2023), On the convergence of adaptive approximations for stochastic differential equations.
+          arXiv 2311.14201
 
     Example:
         >>> import torch
@@ -86,6 +98,7 @@ class PID(StepController):
     dt_min: float = 0.0
     dt_max: float = math.inf
     jump_ts: Tensor | Sequence[float] | None = None
+    revisit_rejected: bool | None = None
     norm: Callable[[Tree], Tensor] | None = None
 
     adaptive: ClassVar[bool] = True
@@ -107,6 +120,8 @@ class PID(StepController):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) or (name == "dt0" and value is None)):
                 raise OptionError(f"{name}={value!r}; wanted a number")
+        if not (self.revisit_rejected is None or isinstance(self.revisit_rejected, bool)):
+            raise OptionError(f"revisit_rejected={self.revisit_rejected!r}; wanted True, False or None")
         if self.norm is not None and not callable(self.norm):
             raise OptionError(f"norm={self.norm!r}; wanted a function of the error divided by its tolerance")
         wanted = {
@@ -144,18 +159,26 @@ class PID(StepController):
         length = absolute(span.end - span.start)
         if self.dt0 is not None:
             dt = layout.constant(self.dt0)
+        elif solver.driven:
+            dt = 1e-3 * length
         else:
             dt = self._first_step(field, span, length, y0, slope(), layout, solver.order)
         # a first slope that is not finite must not hide behind a step size that is not either
         dt = where(is_finite(dt) & (dt > 0), dt, 1e-3 * length)
         dt = minimum(maximum(dt, layout.constant(self.dt_min)), layout.constant(self.dt_max))
-        return PIDState(minimum(dt, length), layout.constant(1.0), layout.constant(1.0), layout.flag(False))
+        first = PIDState(minimum(dt, length), layout.constant(1.0), layout.constant(1.0), layout.flag(False))
+        revisit = self.revisit_rejected
+        if revisit is None:
+            revisit = isinstance(field.source, VectorField) and field.source.revisits_rejected
+        return RevisitingState(*first, *nothing_ahead(layout)) if revisit else first
 
     def normalised(self, longest: float) -> PID:
         return replace(self, dt0=None, dt_min=0.0, dt_max=math.inf, jump_ts=None)
 
     def target(self, control: PIDState, t: Scalar, span: Span) -> Scalar:
-        return t + span.direction * control.dt
+        if len(control) == _MEMORY:
+            return t + span.direction * control.dt
+        return nearest(control[_MEMORY:], t, control.dt, span.direction)
 
     def error(self, error: Tree | None, y0: Tree, y1: Tree, layout: Layout) -> Scalar:
         return layout.measure(tree_map(self._ratio, error, y0, y1), self.norm)
@@ -176,14 +199,25 @@ class PID(StepController):
         highest = where(accept & negate(control.rejected), self.factor_max, where(accept, 1.0, self.safety))
         factor = where(finite, minimum(maximum(factor, self.factor_min), highest), self.factor_min)
         tried = absolute(t1 - t0)
+        ahead, full = control[_MEMORY:], None
+        if ahead:
+            ahead, there, full = kept(ahead, t0, t1, accept)
+            cut = cut | (there & (control.dt > tried))
+            factor = where(accept, factor, minimum(factor, 0.5))
         dt = tried * factor
         dt = where(accept & cut, maximum(dt, control.dt), dt)  # a step cut short says nothing against the next one
         exhausted = negate(accept) & (tried <= self.dt_min)
+        if full is not None:
+            exhausted = exhausted | full
         dt = minimum(maximum(dt, self.dt_min), self.dt_max)
         return Verdict(
             accept,
-            PIDState(
-                dt, where(accept, size, control.error1), where(accept, control.error1, control.error2), negate(accept)
+            type(control)(
+                dt,
+                where(accept, size, control.error1),
+                where(accept, control.error1, control.error2),
+                negate(accept),
+                *ahead,
             ),
             exhausted,
         )

@@ -15,6 +15,9 @@ __all__ = ["EulerMaruyama"]
 class EulerMaruyama(SDESolver):
     """Drift and diffusion at the beginning of a step, taken to stay the same: for every kind of noise.
 
+    Its errors on steps are small on average alone, so it does not converge where steps are chosen by looking at the
+    noise: it has no error estimate, and `StepDoubling` takes it with additive noise only.
+
     References:
         Maruyama (1955), Continuous Markov processes and stochastic equations. doi:10.1007/BF02846028
 
@@ -30,6 +33,11 @@ class EulerMaruyama(SDESolver):
     strong_order = StrongOrder(diagonal=0.5, scalar=0.5, additive=1.0, general=0.5, commutative=0.5)
     weak_order = 1.0
     interpretation = "ito"
+    pathwise = False
+    without_estimate = (
+        "a method that converges with steps chosen by looking at the noise, which this one does not: srk, "
+        "StepDoubling(Milstein()), or heun and its like for field.to_stratonovich()"
+    )
 
     def step(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, state: State) -> Step:
         f, g = self.drift(field, t0, y), self.diffusion(field, t0, y)

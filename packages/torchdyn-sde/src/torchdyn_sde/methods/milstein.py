@@ -10,8 +10,7 @@ from torch import Tensor
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree, tree_map
-from torchdyn_sde.field import SDEField
-from torchdyn_sde.solver import SDESolver, StrongOrder
+from torchdyn_sde.solver import SDESolver, StrongOrder, source_of
 
 __all__ = ["Milstein", "MilsteinStratonovich"]
 
@@ -35,8 +34,7 @@ class _Milstein(SDESolver):
 
     def _columns(self, field: BoundField, g: Tree, dw: Tree) -> list[tuple[Tree, Tree]]:
         """Directions in which the diffusion changes the state, each with its noise."""
-        source = field.source
-        assert isinstance(source, SDEField)
+        source = source_of(field)
         if source.noise.constant:
             return []
         if source.noise.name in ("diagonal", "scalar"):
@@ -57,8 +55,7 @@ class _Milstein(SDESolver):
     def _along(self, field: BoundField, t: Tensor, dt: Tensor, y: Tree, g: Tree, column: Tree) -> Tree:
         """How the diffusion changes along a direction."""
         if self.derivative:
-            source = field.source
-            assert isinstance(source, SDEField)
+            source = source_of(field)
 
             def slope(time: Tensor, z: Tree, *args: Tree) -> Tree:
                 made: Tree = torch.func.jvp(lambda x: source.diffusion(time, x, *args), (z,), (column,))[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from torchdyn_core import State, Step
@@ -41,6 +42,7 @@ class ReversibleHeun(SDESolver):
     strong_order = ORDERS
     weak_order = 1.0
     interpretation = "stratonovich"
+    has_error_estimate = True
     reversible = True
 
     def init(self, field: BoundField, t0: Tensor, t1: Tensor, y0: Tree) -> State:
@@ -49,14 +51,14 @@ class ReversibleHeun(SDESolver):
         return State(carry=_Carry(tree_map(Tensor.clone, y0), f, g))
 
     def step(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, state: State) -> Step:
-        y1, carry = self._moved(field, t0, t1, y, state)
-        return self.stepped(y1, cost=2, state=State(carry=carry))
+        y1, carry, error = self._moved(field, t0, t1, y, state)
+        return self.stepped(y1, error=error, cost=2, state=State(carry=carry))
 
     def reverse(self, field: BoundField, t0: Tensor, t1: Tensor, y1: Tree, state: State) -> tuple[Tree, State]:
-        y0, carry = self._moved(field, t1, t0, y1, state)
+        y0, carry, _ = self._moved(field, t1, t0, y1, state)
         return y0, State(carry=carry)
 
-    def _moved(self, field: BoundField, ta: Tensor, tb: Tensor, y: Tree, state: State) -> tuple[Tree, _Carry]:
+    def _moved(self, field: BoundField, ta: Tensor, tb: Tensor, y: Tree, state: State) -> tuple[Tree, _Carry, Tree]:
         """A step in either direction: it is the same formula."""
         z, f, g = _Carry(*state.carry)
         dt, dw = tb - ta, self.increment(field, ta, tb, y, g).w
@@ -64,4 +66,5 @@ class ReversibleHeun(SDESolver):
         there = tree_map(lambda a, b, c: 2.0 * a - b + c, y, z, first)
         f1, g1 = self.drift(field, tb, there), self.diffusion(field, tb, there)
         second = self.add(self.scaled(dt, f1), self.acted(field, g1, dw))
-        return self.add(y, self.part(0.5, self.add(first, second))), _Carry(there, f1, g1)
+        error = self.part(0.5, tree_map(torch.sub, second, first))
+        return self.add(y, self.part(0.5, self.add(first, second))), _Carry(there, f1, g1), error

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree, tree_map
+from torchdyn_sde.methods.sra1 import drift_error
 from torchdyn_sde.solver import SDESolver, StrongOrder, at
 
 __all__ = ["ShARK"]
@@ -32,6 +33,7 @@ class ShARK(SDESolver):
     weak_order = 2.0
     interpretation = "ito"
     area = "space-time"
+    has_error_estimate = True
 
     def step(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, state: State) -> Step:
         dt = t1 - t0
@@ -46,4 +48,4 @@ class ShARK(SDESolver):
         change = tree_map(lambda a, b: b - a, g0, g1)
         drifted = self.acted(field, change, self.add(self.part(0.5, noise.w), self.part(-1.0, noise.h)))
         y1 = self.add(y, self.part(0.4, first), self.part(0.6, second), pushed, drifted)
-        return self.stepped(y1, cost=4)
+        return self.stepped(y1, error=self.add(drift_error(first, second), drifted), cost=4)

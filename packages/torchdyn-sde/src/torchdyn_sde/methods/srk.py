@@ -7,9 +7,8 @@ from torch import Tensor
 from torchdyn_core import State, Step
 from torchdyn_core.binding import BoundField
 from torchdyn_core.tree import Tree, tree_map
-from torchdyn_sde.field import SDEField
-from torchdyn_sde.methods.sra1 import SRA1
-from torchdyn_sde.solver import SDESolver, StrongOrder, at
+from torchdyn_sde.methods.sra1 import SRA1, drift_error
+from torchdyn_sde.solver import SDESolver, StrongOrder, at, source_of
 
 __all__ = ["SRK"]
 
@@ -45,11 +44,12 @@ class SRK(SDESolver):
     weak_order = 2.0
     commuting = True
     interpretation = "ito"
+    order = 2
     area = "space-time"
+    has_error_estimate = True
 
     def step(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, state: State) -> Step:
-        source = field.source
-        assert isinstance(source, SDEField)
+        source = source_of(field)
         if source.noise.constant:
             return SRA1().step(field, t0, t1, y, state)
         dt, root = t1 - t0, (t1 - t0).abs().sqrt()
@@ -65,12 +65,19 @@ class SRK(SDESolver):
             stage = self.add(y, self.part(weight, first), self.scaled(root, self.add(*terms)))
             diffusions.append(self.diffusion(field, at(t0, t1, node), stage))
         integrals = self._integrals(dt, root, noise.w, mean)
-        y1 = self.add(y, self.part(1.0 / 3.0, first), self.part(2.0 / 3.0, second))
-        for place, diffusion in enumerate(diffusions):
-            weights = [beta[place] for beta in _BETA]
-            total = self.add(*(self.part(w, part) for w, part in zip(weights, integrals, strict=True) if w))
-            y1 = self.add(y1, self.acted(field, diffusion, total))
-        return self.stepped(y1, cost=6)
+        start = self.add(y, self.part(1.0 / 3.0, first), self.part(2.0 / 3.0, second))
+        y1 = self._pushed(field, start, diffusions, integrals, 0)
+        error = self._pushed(field, drift_error(first, second), diffusions, integrals, 2)
+        return self.stepped(y1, error=error, cost=6)
+
+    def _pushed(
+        self, field: BoundField, y: Tree, diffusions: list[Tree], integrals: tuple[Tree, ...], first: int
+    ) -> Tree:
+        """A state and what the diffusions do to it, with the integrals from the given one on."""
+        for diffusion, weights in zip(diffusions, zip(*_BETA, strict=True), strict=True):
+            parts = zip(weights[first:], integrals[first:], strict=True)
+            y = self.add(y, self.acted(field, diffusion, self.add(*(self.part(w, part) for w, part in parts if w))))
+        return y
 
     def _integrals(self, dt: Tensor, root: Tensor, w: Tree, mean: Tree) -> tuple[Tree, Tree, Tree, Tree]:
         """I(1), I(1,1) / sqrt(h), I(1,0) / h, I(1,1,1) / h."""

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchdyn_core import Direct, Fixed, IncompatibleError, Solver, solve
+from torchdyn_core import PID, Direct, Fixed, IncompatibleError, Solver, solve
 from torchdyn_core.testing.measure import slope
 from torchdyn_core.testing.problems import Problem
 from torchdyn_core.testing.solver_compiled import CompiledSuite
 from torchdyn_core.testing.solver_step import StepSuite
-from torchdyn_core.testing.steps import STEPS, in_double
+from torchdyn_core.testing.steps import STEPS, in_double, skip_unless
 from torchdyn_sde.brownian import BrownianPath
 from torchdyn_sde.field import SDEField
 from torchdyn_sde.noise import NOISES
@@ -26,6 +26,7 @@ DTYPE = torch.float64
 _KINDS = StrongOrder._fields
 _STEPS = (8, 16, 32, 64)
 _FINE = 1024
+_TOLERANCES = (1e-1, 1e-2, 1e-3)
 
 
 class SDESolverSuite(StepSuite, CompiledSuite, suite=True):
@@ -65,6 +66,31 @@ class SDESolverSuite(StepSuite, CompiledSuite, suite=True):
         errors = [float((_final(method, problem, path, steps) - want.detach()).abs().mean()) for steps in _STEPS]
         found = slope([(1.0 / steps, error) for steps, error in zip(_STEPS, errors, strict=True)])
         assert abs(found - claimed) < 0.2, f"order {found:.2f} for {noise} noise, claimed {claimed}: errors {errors}"
+
+    @pytest.mark.parametrize("noise", _KINDS)
+    def test_step_size_control(self, noise: str) -> None:
+        """The mean error of paths falls with the tolerance, steps being chosen by looking at the noise."""
+        method = _method(self.make())
+        skip_unless(method.has_error_estimate, method, "has no error estimate")
+        served = getattr(method.strong_order, noise) is not None and (method.pathwise or noise == "additive")
+        skip_unless(served, method, f"does not serve {noise} noise with step-size control")
+        problem = sde_problem(noise, method.interpretation, 60)
+        path = BrownianPath(0.0, 1.0, _noise_shape(problem), seed=5, dtype=DTYPE, area=method.area)
+        field = problem.field.driven_by(path)
+        want = (
+            _solved(method, field, problem.y0, _FINE)
+            if problem.exact is None
+            else problem.exact(_ONE, path(_ZERO, _ONE))
+        )
+        errors, counts = [], []
+        for rtol in _TOLERANCES:
+            control = PID(rtol=rtol, atol=rtol)
+            with torch.no_grad():
+                found = solve(field, problem.y0, [0.0, 1.0], solver=method, controller=control, per_sample=True)
+            errors.append(float((found.ys[-1] - want.detach()).abs().mean()))
+            counts.append(float(found.stats.accepted.double().mean()))
+        assert errors[0] < 0.2 and counts[-1] > 2 * counts[0], (errors, counts)
+        assert errors[-1] < 0.5 * errors[0], (errors, counts)
 
     def test_weak_order(self) -> None:
         """The error of a mean falls at least as `weak_order` says, less 0.3."""

@@ -13,7 +13,7 @@ from torchdyn_sde.compat.torchsde.brownian import BaseBrownian
 from torchdyn_sde.compat.torchsde.contract import Prepared, prepared, refuse_gradients, warn_of_unused
 from torchdyn_sde.compat.torchsde.methods import checked_options, default_adjoint_method, method_named
 from torchdyn_sde.compat.torchsde.settings import METHODS
-from torchdyn_sde.compat.torchsde.stepping import controller_of, returned, solved
+from torchdyn_sde.compat.torchsde.stepping import controller_of, returned, solved, stepper_of
 
 __all__ = ["sdeint_adjoint"]
 
@@ -132,4 +132,5 @@ def _adjoint(task: Prepared, name: str | None, controller: Any, options: Mapping
             "those of the steps", stacklevel=3,
         )  # fmt: skip
     method = method_named(chosen, sense, task.noise_type)
-    return Backsolve(solver=method.make(settings, task.noise_type), controller=controller)
+    solver = stepper_of(method.make(settings, task.noise_type), controller.adaptive)
+    return Backsolve(solver=solver, controller=controller)

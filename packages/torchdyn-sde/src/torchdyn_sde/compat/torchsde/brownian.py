@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 Time = float | Tensor
+_LEVELS = 24
 _ROUNDING = 1e-6
 """How far beyond its span, as a part of it, a motion is asked without a warning: times may have been float32."""
 
@@ -87,7 +88,7 @@ class BrownianInterval(BaseBrownian):
         device: Where increments lie. Default: that of `W` or `H`, or the CPU.
         entropy: The seed, a whole number. Default: drawn from torch's generator.
         dt: The step size that will be asked about.
-        tol: The length below which the motion is smooth; 0 for the smallest there is, `2^-28` of the span.
+        tol: The length below which the motion is smooth; 0 for the smallest there is, `2^-24` of the span.
         pool_size: No effect.
         cache_size: No effect.
         halfway_tree: Whether the motion is a function of `entropy` alone, whatever is asked first.
@@ -178,9 +179,9 @@ class BrownianInterval(BaseBrownian):
 
     def _drawn(self, size: Any, seed: int, area: Any, grid: float | None) -> native.BrownianPath:
         span = self._t1 - self._t0
-        levels = 28
+        levels = _LEVELS
         if self._tol > 0 and span > 0:
-            levels = min(28, max(1, math.ceil(math.log2(span / self._tol))))
+            levels = min(_LEVELS, max(1, math.ceil(math.log2(span / self._tol))))
         return native.BrownianPath(
             self._t0, self._t1, size, seed=seed % 2**62, dtype=self._dtype, device=self._device, area=area,
             grid=grid, levels=levels,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,16 +90,16 @@ def prepared(
         raise ShapeError(f"y0 is {got}; wanted a tensor (batch, d)")
     times = _times(ts, y0)
     parts = Coefficients(sde, names)
-    if logqp and not all(parts.has(role) for role in ("prior_drift",)):
+    if logqp and not parts.has("prior_drift"):
         raise _NoPrior(f"logqp=True, and the equation has no prior drift {parts.names['prior_drift']!r}(t, y)")
     parts.columns = _checked_shapes(parts, times[0], y0, bm)
     name = default_method(sde.sde_type, sde.noise_type) if method is None else method
-    known, chosen = method_named(name, sde.sde_type, sde.noise_type), checked_options(options)
     if adaptive and name == "euler" and sde.noise_type != NOISE_TYPES.additive:
         warnings.warn(
             "method='euler' with adaptive=True: with noise that is not additive, steps chosen by their errors may "
             "converge to another solution", stacklevel=4,
         )  # fmt: skip
+    known, chosen = method_named(name, sde.sde_type, sde.noise_type), checked_options(options)
     solver = known.make(chosen, sde.noise_type)
     field = Equation(parts, sde.sde_type, logqp)
     if logqp:
@@ -236,6 +235,3 @@ def _warn_of_declared(field: Equation, solver: SDESolver, t: Tensor, y0: Tensor)
         warnings.warn(f"{error}. The solve goes on with less than the method's order", stacklevel=5)
 
 
-def most_steps(prepared: Prepared, dt: float) -> int:
-    """How many steps a solve with fixed ones takes."""
-    return math.ceil(float(prepared.ts[-1] - prepared.ts[0]) / dt) + 2

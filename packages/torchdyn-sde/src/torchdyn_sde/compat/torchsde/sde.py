@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -120,9 +121,12 @@ class Coefficients(nn.Module):
         for role in names or {}:
             if role not in self.ROLES:
                 raise OptionError(f"names has {role!r}{close_matches(str(role), self.ROLES)}")
-        self.sde = sde
         self.names = {**self.ROLES, **(names or {})}
         self.noise_type: str = sde.noise_type
+        if isinstance(sde, nn.Module) and "_modules" not in vars(sde):
+            # torchsde takes modules whose __init__ did not call that of nn.Module: objects with functions, no more
+            sde = SimpleNamespace(**{name: getattr(sde, name) for name in self.names.values() if hasattr(sde, name)})
+        self.sde = sde
         self.columns = 0
         # what the methods name is found by walking them, wherever gradients of replayed steps are wanted
         self._written = [getattr(type(sde), name, None) for name in self.names.values()]

@@ -8,20 +8,40 @@ from typing import Any
 
 from torch import Tensor
 
-from torchdyn_core import PID, Adjoint, Fixed, OptionError, Solution, solve
+from torchdyn_core import PID, Adjoint, Fixed, OptionError, Solution, VectorField, solve
 from torchdyn_core.controller import StepController
 from torchdyn_core.controller.contract import Verdict
 from torchdyn_core.controller.fixed import FixedState
-from torchdyn_core.controller.pid import PIDState
+from torchdyn_core.controller.pid import PIDState, RevisitingState
+from torchdyn_core.controller.revisiting import DEPTH
 from torchdyn_core.scalars import Flag, Scalar, absolute, is_finite, minimum, where
 from torchdyn_core.solution import Final
 from torchdyn_core.tree import Tree
 from torchdyn_sde.compat.torchsde.contract import Prepared
-from torchdyn_sde.methods.reversible_heun import ReversibleHeun
+from torchdyn_sde.methods.reversible_heun import Carry, ReversibleHeun
+from torchdyn_sde.methods.step_doubling import StepDoubling
+from torchdyn_sde.solver import SDESolver
 
-__all__ = ["Stubborn", "controller_of", "returned", "solved"]
+__all__ = ["Doubling", "Stubborn", "controller_of", "returned", "solved", "stepper_of"]
 
 _MOST_STEPS = 2**31 - 1
+
+
+class Doubling(StepDoubling):
+    """Step doubling for every method: torchsde warns where its steps do not converge, and takes them all the same.
+
+    Arguments:
+        method: Which method to step with.
+
+    Example:
+        >>> from torchdyn_sde import EulerMaruyama
+        >>> from torchdyn_sde.compat.torchsde.stepping import Doubling
+        >>> Doubling(EulerMaruyama())
+        StepDoubling(EulerMaruyama())
+    """
+
+    def check(self, field: VectorField, y: Tree) -> None:
+        self.method.check(field, y)
 
 
 class Stubborn(PID):
@@ -56,6 +76,18 @@ def controller_of(adaptive: bool, dt: Any, rtol: Any, atol: Any, dt_min: Any) ->
     return Stubborn(rtol=float(rtol), atol=float(atol), dt0=float(dt), dt_min=float(dt_min))
 
 
+def stepper_of(solver: SDESolver, adaptive: bool) -> SDESolver:
+    """The method, with an error estimate where step sizes are chosen: torchsde's, but for steps that can be undone.
+
+    Example:
+        >>> from torchdyn_sde import Heun, ReversibleHeun
+        >>> from torchdyn_sde.compat.torchsde.stepping import stepper_of
+        >>> stepper_of(Heun(), True), stepper_of(ReversibleHeun(), True), stepper_of(Heun(), False)
+        (StepDoubling(Heun()), ReversibleHeun(), Heun())
+    """
+    return Doubling(solver) if adaptive and not solver.reversible else solver
+
+
 def solved(task: Prepared, controller: StepController, adjoint: Adjoint, extra: Any) -> Solution:
     """Solve, from a given state of the method where there is one.
 
@@ -75,7 +107,7 @@ def solved(task: Prepared, controller: StepController, adjoint: Adjoint, extra: 
     if isinstance(controller, Fixed) and controller.dt is not None:
         steps = math.ceil(float(task.ts[-1] - task.ts[0]) / controller.dt) + 2
     return solve(
-        task.field, y0, task.ts, solver=task.solver, controller=controller, adjoint=adjoint, max_steps=steps,
+        task.field, y0, task.ts, solver=stepper_of(task.solver, controller.adaptive), controller=controller, adjoint=adjoint, max_steps=steps,
         compile=task.compile,
     )  # fmt: skip
 
@@ -107,10 +139,12 @@ def _gone_on(task: Prepared, controller: StepController, extra: Any) -> Final:
         )
     f, g, z = extra
     start, end = float(task.ts[0]), float(task.ts[-1])
-    carry = ReversibleHeun().state_of(z, f, g.squeeze(-1) if task.noise_type == "scalar" else g)
+    carry = Carry(z, f, g.squeeze(-1) if task.noise_type == "scalar" else g)
     control: Any = FixedState(start, end, 0.0)
     if isinstance(controller, PID):
         control = PIDState(controller.dt0, 1.0, 1.0, False)
+        if task.field.revisits_rejected:
+            control = RevisitingState(*control, *(math.inf,) * DEPTH)
     return Final(start, task.y0, carry, control, True, (task.solver, controller), (None, None))
 
 

@@ -1,4 +1,4 @@
-"""torchsde's methods on our paths: the oracle of ours. Runs where torchsde is installed: `nox -s "sde_with(torchsde)"`."""
+"""torchsde's methods on our paths, the oracle of ours; where it is installed, as in `nox -s "sde_with(torchsde)"`."""
 
 import importlib.util
 
@@ -26,7 +26,7 @@ SAME = {
     "LogODE": ("log_ode", "stratonovich", ["diagonal", "scalar", "additive"]),
     "ReversibleHeun": ("reversible_heun", "stratonovich", ["diagonal", "scalar", "additive", "general", "commutative"]),
 }
-"""Which of our methods is which of torchsde's, and for which noise. Elsewhere they are other schemes (see the bridge)."""
+"""Which of our methods is which of torchsde's, and for which noise; for others they are other schemes."""
 
 CASES = [(ours, *case[:2], noise) for ours, case in SAME.items() for noise in case[2]]
 

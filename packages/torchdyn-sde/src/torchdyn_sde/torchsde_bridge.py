@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +32,7 @@ __all__ = [
 
 @functools.cache
 def library() -> Any:
-    """torchsde.
+    """The package torchsde.
 
     Raises:
         MissingExtraError: If it cannot be imported.
@@ -88,9 +89,9 @@ class TorchsdeSolver(SDESolver):
 
     def _theirs(self, field: BoundField, y: Tree) -> Any:
         """Their method, for one step of ours."""
-        library()
-        from torchsde._core import base_sde, methods  # type: ignore[import-untyped, unused-ignore] # of the extra
-
+        base_sde, methods = (
+            importlib.import_module(f"{library().__name__}._core.{m}") for m in ("base_sde", "methods")
+        )
         sde = base_sde.ForwardSDE(_Equation(self, field))
         kind = methods.select(method=self.method, sde_type=sde.sde_type)
         motion = _motion_class()(self, field, y)
@@ -123,12 +124,14 @@ def _motion_class() -> Any:
     """The path of a solve as a Brownian motion of torchsde's; made late, for its base is theirs."""
 
     class Motion(library().BaseBrownian):  # type: ignore[misc] # of a library without types
+        levy_area_approximation: Any = None  # each motion sets its own; the base wants them declared
+        dtype: Any = None
+        device: Any = None
+
         def __init__(self, solver: SDESolver, field: BoundField, y: Tensor) -> None:
             self._solver, self._field, self._y = solver, field, y
             self.levy_area_approximation = "none" if solver.area == "none" else "foster"
             self.dtype, self.device = y.dtype, y.device
-
-        levy_area_approximation = dtype = device = None  # which are set for each motion
 
         @property
         def shape(self) -> torch.Size:

@@ -105,9 +105,7 @@ def sdeint_adjoint(
         True
     """
     warn_of_unused("sdeint_adjoint", unused_kwargs)
-    refuse_gradients(
-        dt=dt, rtol=rtol, atol=atol, dt_min=dt_min, adjoint_rtol=adjoint_rtol, adjoint_atol=adjoint_atol
-    )
+    refuse_gradients(dt=dt, rtol=rtol, atol=atol, dt_min=dt_min, adjoint_rtol=adjoint_rtol, adjoint_atol=adjoint_atol)
     task = prepared(
         sde, y0, ts, dt=dt, bm=bm, method=method, adaptive=adaptive, options=options, names=names, logqp=logqp
     )

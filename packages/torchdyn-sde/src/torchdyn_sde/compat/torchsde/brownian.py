@@ -152,7 +152,7 @@ class BrownianInterval(BaseBrownian):
         if start > end:
             raise ShapeError(f"ta={start:g} and tb={end:g}; wanted ta <= tb")
         w, h = self._known(start, end)
-        wanted = [w]
+        wanted: list[Tensor | None] = [w]
         if return_U:
             wanted.append(None if h is None else (end - start) * (0.5 * w + h))
         if return_A:
@@ -218,10 +218,12 @@ class BrownianInterval(BaseBrownian):
         if self._area == "foster":
             squares = h.square()
             variance = length**2 / 20.0 + 0.2 * length * (squares[..., :, None] + squares[..., None, :])
-        return mean + variance.sqrt() * (noise - noise.transpose(-1, -2))
+        made: Tensor = mean + variance.sqrt() * (noise - noise.transpose(-1, -2))
+        return made
 
-    def _times(self, *times: float) -> tuple[Tensor, ...]:
-        return tuple(torch.tensor(t, dtype=torch.float64, device=self._device) for t in times)
+    def _times(self, start: float, end: float) -> tuple[Tensor, Tensor]:
+        first, last = (torch.tensor(t, dtype=torch.float64, device=self._device) for t in (start, end))
+        return first, last
 
     def _inside(self, name: str, t: float) -> float:
         if not self._t0 <= t <= self._t1:

@@ -147,7 +147,8 @@ def _times(ts: Any, y0: Tensor) -> Tensor:
     refuse_gradients(ts=ts)
     if ts.dim() != 1 or len(ts) < 2 or not bool((ts.diff() > 0).all()):
         raise ShapeError("ts is no sequence of at least two times that strictly increase; wanted one, (T,)")
-    return ts
+    made: Tensor = ts
+    return made
 
 
 def _checked_shapes(parts: Coefficients, t: Tensor, y0: Tensor, bm: Any) -> int:
@@ -206,7 +207,9 @@ def _noises(parts: Coefficients, role: str, g: Any, y0: Tensor) -> tuple[str, in
 
 def _same(name: str, out: Tensor, y0: Tensor) -> None:
     if out.shape != y0.shape:
-        raise ShapeError(f"{name!r} returned {tuple(out.shape)} for a state {tuple(y0.shape)}; wanted the state's shape")
+        raise ShapeError(
+            f"{name!r} returned {tuple(out.shape)} for a state {tuple(y0.shape)}; wanted the state's shape"
+        )
 
 
 def _matrix(name: str, shape: tuple[int, ...], y0: Tensor, axes: int) -> tuple[int, ...]:
@@ -233,5 +236,3 @@ def _warn_of_declared(field: Equation, solver: SDESolver, t: Tensor, y0: Tensor)
                 check_commutes(field.noise, diffusion, y0, type(solver).__name__)
     except IncompatibleError as error:
         warnings.warn(f"{error}. The solve goes on with less than the method's order", stacklevel=5)
-
-

@@ -51,7 +51,9 @@ class MotionPath(BrownianPath):
     def increment(self, ta: Tensor, tb: Tensor, shape: NoiseShape | None = None) -> BrownianIncrement:
         assert self.shape is not None
         if shape is not None and shape != self.shape:
-            raise ShapeError(f"the noise has shape {tuple(shape.sizes[0])}, and the motion {tuple(self.shape.sizes[0])}")
+            raise ShapeError(
+                f"the noise has shape {tuple(shape.sizes[0])}, and the motion {tuple(self.shape.sizes[0])}"
+            )
         forth = bool(ta <= tb)
         first, last = (ta, tb) if forth else (tb, ta)
         if self.area == "none":

@@ -103,11 +103,11 @@ def solved(task: Prepared, controller: StepController, adjoint: Adjoint, extra: 
     y0: Tensor | Final = task.y0
     if extra is not None and len(extra):
         y0 = _gone_on(task, controller, extra)
-    steps = _MOST_STEPS
+    steps, solver = _MOST_STEPS, stepper_of(task.solver, controller.adaptive)
     if isinstance(controller, Fixed) and controller.dt is not None:
         steps = math.ceil(float(task.ts[-1] - task.ts[0]) / controller.dt) + 2
     return solve(
-        task.field, y0, task.ts, solver=stepper_of(task.solver, controller.adaptive), controller=controller, adjoint=adjoint, max_steps=steps,
+        task.field, y0, task.ts, solver=solver, controller=controller, adjoint=adjoint, max_steps=steps,
         compile=task.compile,
     )  # fmt: skip
 
@@ -146,5 +146,3 @@ def _gone_on(task: Prepared, controller: StepController, extra: Any) -> Final:
         if task.field.revisits_rejected:
             control = RevisitingState(*control, *(math.inf,) * DEPTH)
     return Final(start, task.y0, carry, control, True, (task.solver, controller), (None, None))
-
-

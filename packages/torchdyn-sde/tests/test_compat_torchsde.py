@@ -96,6 +96,43 @@ def test_ways_to_write_an_equation_are_the_same_equation(sde_type, method):
         assert torch.equal(other, found[0])
 
 
+@pytest.mark.parametrize(
+    ("sde_type", "method", "products"),
+    [("ito", "euler", 1), ("stratonovich", "midpoint", 2), ("stratonovich", "heun", 2), ("stratonovich", "log_ode", 0)],
+)
+def test_products_are_all_that_is_asked_for(sde_type, method, products):
+    """Each evaluation of the diffusion costs one product, not one for each noise; gradients reach what it uses."""
+    whole, asked = Net("general", sde_type), []
+
+    class Products(torchsde.BaseSDE):
+        def __init__(self):
+            super().__init__("general", sde_type)
+            self.whole = whole
+
+        def f(self, t, y):
+            return self.whole.f(t, y)
+
+        def g_prod(self, t, y, v):
+            if not torch.compiler.is_compiling():
+                asked.append(v.shape)
+            return (self.whole.g(t, y) * v.unsqueeze(1)).sum(-1)
+
+    outcomes = []
+    for sde, options in (
+        (whole, {}),
+        (Products(), {}),
+        (Products(), {"options": {"compile": "require" if method == "euler" else False}}),
+    ):
+        start = y0(True)
+        ys = torchsde.sdeint(sde, start, T, motion("general", dt=0.25), method=method, dt=0.25, **options)
+        outcomes.append((ys, *torch.autograd.grad(ys.square().sum(), [start, *whole.parameters()])))
+        if sde is not whole and not options and products:
+            assert len(asked) == 1 + 4 * products, "one to see its shape, and four steps"
+    for outcome in outcomes[1:]:
+        for got, want in zip(outcome, outcomes[0], strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("noise_type", ["diagonal", "scalar", "additive"])
 def test_a_diffusion_known_by_its_products(noise_type):
     sde = Net(noise_type, "ito")
@@ -441,6 +478,7 @@ def lacking(*names):
         (Net("general", "ito"), {"method": "srk"}, "one of 'euler'$"),
         (Net("diagonal", "stratonovich"), {"method": "adjoint_reversible_heun"}, "only be an adjoint_method"),
         (Net("diagonal", "ito"), {"options": {"grad_fre": True}}, "did you mean 'grad_free'"),
+        (Net("diagonal", "ito"), {"options": {"compile": True}, "bm": motion("diagonal"), "dt": 0.2}, "steps of 0.1"),
         (Net("diagonal", "ito"), {"ts": [0.0, 1.0, 0.5]}, "strictly increase"),
         (Net("diagonal", "ito"), {"ts": "01"}, "list or tuple"),
         (Net("diagonal", "ito"), {"y0": torch.ones(3, dtype=D)}, r"\(batch, d\)"),

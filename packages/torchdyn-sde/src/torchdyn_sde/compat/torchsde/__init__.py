@@ -15,14 +15,8 @@ from __future__ import annotations
 
 from torchdyn_sde.compat.torchsde import settings
 from torchdyn_sde.compat.torchsde.adjoint import sdeint_adjoint
-from torchdyn_sde.compat.torchsde.brownian import (
-    BaseBrownian,
-    BrownianInterval,
-    BrownianPath,
-    BrownianTree,
-    ReverseBrownian,
-    brownian_interval_like,
-)
+from torchdyn_sde.compat.torchsde.brownian import BaseBrownian, BrownianInterval
+from torchdyn_sde.compat.torchsde.derived import BrownianPath, BrownianTree, ReverseBrownian, brownian_interval_like
 from torchdyn_sde.compat.torchsde.sde import BaseSDE, SDEIto, SDEStratonovich
 from torchdyn_sde.compat.torchsde.sdeint import sdeint
 

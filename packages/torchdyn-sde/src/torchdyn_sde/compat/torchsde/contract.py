@@ -15,6 +15,7 @@ from torchdyn_core.tree import Tree
 from torchdyn_sde.compat.torchsde.brownian import BaseBrownian
 from torchdyn_sde.compat.torchsde.methods import checked_options, default_method, method_named
 from torchdyn_sde.compat.torchsde.motion import driving_path
+from torchdyn_sde.compat.torchsde.products import with_products
 from torchdyn_sde.compat.torchsde.sde import Coefficients, Equation
 from torchdyn_sde.compat.torchsde.settings import NOISE_TYPES, SDE_TYPES
 from torchdyn_sde.declared import check_additive, check_commutes
@@ -73,8 +74,11 @@ def prepared(
     options: Mapping[str, Any] | None = None,
     names: Mapping[str, str] | None = None,
     logqp: bool = False,
+    products: bool = False,
 ) -> Prepared:
     """Check the arguments of a solve, which are those of `sdeint`, and put them together.
+
+    With `products`, a diffusion that is known by its products alone may stay unknown otherwise.
 
     Raises:
         OptionError: If the equation's type, a method, an option or a name is no known one, or they do not go together.
@@ -102,13 +106,21 @@ def prepared(
     known, chosen = method_named(name, sde.sde_type, sde.noise_type), checked_options(options)
     solver = known.make(chosen, sde.noise_type)
     field = Equation(parts, sde.sde_type, logqp)
+    if products and not logqp:
+        field = with_products(field, parts, solver)
     if logqp:
         y0 = torch.cat((y0, y0.new_zeros(y0.shape[0], 1)), dim=1)
     if bm is not None:
         known.check_area(name, bm.levy_area_approximation)
         still = 1 if logqp and sde.noise_type == NOISE_TYPES.diagonal and bm.shape[-1] == y0.shape[1] - 1 else 0
         span = float(times[0]), float(times[-1])
-        made: Any = field.driven_by(driving_path(bm, *span, None if adaptive else float(dt), still))
+        path = driving_path(bm, *span, None if adaptive else float(dt), still)
+        if chosen.get("compile") and isinstance(path.grid, float) and not adaptive and float(dt) > 1.001 * path.grid:
+            raise OptionError(
+                f"options={{'compile': ...}} with dt={float(dt):g} and a motion for steps of {path.grid:g}; wanted "
+                "steps no longer than those, or a BrownianInterval(dt=...) for them"
+            )
+        made: Any = field.driven_by(path)
         field = made
     _warn_of_declared(field, solver, times[0], y0)
     return Prepared(field, y0, times, name, solver, sde.noise_type, chosen.get("compile", False), logqp)

@@ -85,8 +85,9 @@ def sdeint(
     warn_of_unused("sdeint", unused_kwargs)
     refuse_gradients(dt=dt, rtol=rtol, atol=atol, dt_min=dt_min)
     task = prepared(
-        sde, y0, ts, dt=dt, bm=bm, method=method, adaptive=adaptive, options=options, names=names, logqp=logqp
-    )
+        sde, y0, ts, dt=dt, bm=bm, method=method, adaptive=adaptive, options=options, names=names, logqp=logqp,
+        products=True,
+    )  # fmt: skip
     controller = controller_of(adaptive, dt, rtol, atol, dt_min)
     solution = solved(task, controller, Checkpointed() if task.compile else Direct(), extra_solver_state)
     return returned(task, solution, extra)

@@ -1,5 +1,6 @@
 """Step-size control: every option does what it says."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,19 @@ import pytest
 import torch
 from scipy.integrate._ivp.common import select_initial_step
 
-from torchdyn_core import PID, DormandPrince5, Fixed, IntegrationError, ShapeError, Solver, State, Step, per_row, solve
+from torchdyn_core import (
+    PID,
+    DormandPrince5,
+    Fixed,
+    IntegrationError,
+    OptionError,
+    ShapeError,
+    Solver,
+    State,
+    Step,
+    per_row,
+    solve,
+)
 from torchdyn_core.controller.pid import PIDState
 
 DTYPE = torch.float64
@@ -167,3 +180,78 @@ def test_the_first_step_size_is_hairers(stiffness):
         controller=PID(rtol=1e-4, atol=1e-6),
     )  # fmt: skip
     assert tried[0] == pytest.approx(want, rel=1e-9)
+
+
+class Watched(Solver):
+    """Euler's method, whose error is that of the user's wish; it keeps the ends of all steps that it was asked for."""
+
+    order, dense_order, has_error_estimate = 1, 1, True
+
+    def __init__(self, wild):
+        self.wild, self.asked = wild, []
+
+    def init(self, field, t0, t1, y0):
+        return State()
+
+    def step(self, field, t0, t1, y, state):
+        self.asked.append((t0.clone(), t1.clone()))
+        error = self.wild(t0, t1).reshape(-1, *(1,) * (y.dim() - 1)).expand_as(y)
+        return Step(y, error.to(y.dtype), State(), ())
+
+    def interpolate(self, theta, t0, t1, y0, y1, dense):
+        return y1.expand(len(theta), *y1.shape[1:])
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_steps_end_wherever_a_rejected_one_did(per_sample, direction):
+    def wild(t0, t1):  # too large by far around two places, of which rows see one each
+        size = (t1 - t0).abs()
+        near = torch.stack([torch.exp(-((10 * (0.5 * (t0 + t1).abs() - place)) ** 2)) for place in (0.31, 0.62)])
+        near = near.diagonal() if per_sample else near.sum(0)
+        return 1e-3 * size * (1.0 + 3e3 * near)
+
+    method = Watched(wild)
+    control = PID(rtol=0.0, atol=1e-3, dt0=0.1, revisit_rejected=True)
+    options = {"solver": method, "controller": control, "record_steps": True, "per_sample": per_sample}
+    solution = solve(lambda t, y: y, torch.zeros(2, 1, dtype=DTYPE), [0.0, direction], **options)
+    found = solution.steps[0].reshape(len(solution.steps[0]), -1)
+    asked = [torch.cat([t.reshape(-1) for t in pair]).reshape(2, -1) for pair in method.asked]
+    for row in range(found.shape[1]):
+        ends = set(found[:, row].tolist())
+        tried = {(float(a[row]), float(b[row])) for a, b in asked if a[row] != b[row]}
+        rejected = {b for a, b in tried - set(itertools.pairwise(found[:, row].tolist()))}
+        assert len(rejected) > 4 and rejected <= ends
+    method.asked.clear()
+    free = solve(lambda t, y: y, torch.zeros(2, 1, dtype=DTYPE), [0.0, direction], **{
+        **options, "controller": PID(rtol=0.0, atol=1e-3, dt0=0.1)
+    })  # fmt: skip
+    ends = set(free.steps[0].flatten().tolist())
+    assert not {float(t) for _, b in method.asked for t in b.reshape(-1)} <= ends
+
+
+def test_a_step_cut_short_by_a_rejected_end_does_not_shrink_the_next():
+    rejections = iter([5.0, *[0.01] * 100])
+    method = Watched(lambda t0, t1: torch.full_like(t0, 1e-3 * next(rejections)))
+    control = PID(rtol=0.0, atol=1e-3, dt0=0.3, revisit_rejected=True, factor_max=1.5)
+    solution = solve(lambda t, y: y, torch.zeros(1, dtype=DTYPE), [0.0, 1.0], solver=method, controller=control,
+                     record_steps=True)  # fmt: skip
+    times = solution.steps[0].tolist()
+    assert times[0] == 0.0 and 0.3 in times
+    sizes = [b - a for a, b in itertools.pairwise(times)]
+    before, behind = sizes[times.index(0.3) - 2], sizes[times.index(0.3)]
+    assert behind >= before  # not the rest that was left up to the rejected end
+
+
+def test_a_solve_ends_when_no_more_rejected_ends_can_be_kept():
+    method = Watched(lambda t0, t1: torch.full_like(t0, 1.0))
+    with pytest.raises(IntegrationError):
+        solve(lambda t, y: y, torch.zeros(1, dtype=DTYPE), [0.0, 1.0], solver=method,
+              controller=PID(rtol=0.0, atol=1e-3, revisit_rejected=True, dt0=1.0))  # fmt: skip
+    assert len(method.asked) == 25
+
+
+@pytest.mark.parametrize("value", [1, "yes", 0.5])
+def test_revisiting_is_a_switch(value):
+    with pytest.raises(OptionError, match="revisit_rejected"):
+        PID(revisit_rejected=value)

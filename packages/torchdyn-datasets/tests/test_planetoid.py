@@ -118,8 +118,9 @@ class TestPlanetoid:
         "changes",
         [
             {"test.index": b"4\n6\n99999999999999999999\n"}, {"test.index": b"4\n6\n100000000000000\n"},
-            {"test.index": gzip.compress(b"4\n6\n3\n", mtime=0)[:-9]}, {"test.index": b"\xff"}, {"graph": {0: [10**30]}},
-            {"graph": {0: 5}}, {"graph": {0: [[1]]}}, {"y": 5}, {"allx": b"\x80\x05\x96\xff\xff\xff\xff\x01\0\0\0."},
+            {"test.index": gzip.compress(b"4\n6\n3\n", mtime=0)[:-9]}, {"test.index": b"\xff"},
+            {"graph": {0: [10**30]}}, {"graph": {0: 5}}, {"graph": {0: [[1]]}}, {"y": 5},
+            {"allx": b"\x80\x05\x96\xff\xff\xff\xff\x01\0\0\0."},
             {"tx": b""}, {"ty": [[1, 0], [0, 1], [1, 0]]}, {"graph": b"cos\nsystem\n."},
         ],
         ids=str,

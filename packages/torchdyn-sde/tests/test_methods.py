@@ -43,7 +43,7 @@ METHODS = {
 }
 
 # the others compile the same way; all do with TORCHDYN_COMPILED_CASES=all
-COMPILED = {"EulerMaruyama", "Milstein", "SRK", "ReversibleHeun", "SPaRK", "LogODE"} | (
+COMPILED = {"EulerMaruyama", "Milstein", "SRK", "ReversibleHeun"} | (
     set(METHODS) if os.environ.get("TORCHDYN_COMPILED_CASES") == "all" else set()
 )
 

@@ -111,6 +111,10 @@ class Solver(ABC):
         """dy/dt at `t0`, for the first step size; from the cache where it is there."""
         return field(t0, y)
 
+    def backwards(self) -> Solver:
+        """The method that `Backsolve` solves the adjoint equation with, unless it is given one."""
+        return self
+
     def reverse(self, field: BoundField, t0: Tensor, t1: Tensor, y1: Tree, state: State) -> tuple[Tree, State]:
         """The state at `t0` whose step to `t1` gave `y1`; only where `reversible`."""
         raise NotImplementedError(f"{type(self).__name__} is not reversible")

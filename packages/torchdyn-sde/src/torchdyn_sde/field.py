@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from torch import Tensor
 
@@ -20,9 +20,13 @@ from torchdyn_core import (
 )
 from torchdyn_core.field import real_dtype
 from torchdyn_core.tree import Tree, leaves
-from torchdyn_sde.brownian import BrownianPath, Plan
+from torchdyn_sde.brownian import AREAS, Area, BrownianIncrement, BrownianPath, Plan
 from torchdyn_sde.conversion import CorrectedDrift
 from torchdyn_sde.noise import Noise, noise_named
+
+if TYPE_CHECKING:
+    from torchdyn_core.adjoint.continuous import AdjointProblem
+    from torchdyn_core.binding import BoundField
 
 __all__ = ["Interpretation", "SDEField"]
 
@@ -122,16 +126,25 @@ class SDEField(VectorField):
         return self.replace(drift=drift, interpretation=interpretation)
 
     def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
+        area: Area = getattr(solver, "area", "none")
+        steps = controller if isinstance(controller, Fixed) and not getattr(solver, "divides_steps", False) else None
         if isinstance(adjoint, Backsolve):
-            raise IncompatibleError(
-                "adjoint='backsolve' solves the adjoint of ordinary equations; wanted adjoint='checkpointed', "
-                "'direct', or 'reversible' with ReversibleHeun"
-            )
-        divides = getattr(solver, "divides_steps", False)
-        steps = controller if isinstance(controller, Fixed) and not divides else None
-        return self.replace(_plan=Plan(getattr(solver, "area", "none"), steps), tried=[])
+            back = adjoint.solver or solver.backwards()
+            if not getattr(back, "serves_adjoint", False):
+                raise IncompatibleError(
+                    f"{type(back).__name__} does not step the adjoint of stochastic equations, whose noise is no tensor"
+                    " and which is meant in Stratonovich's sense; wanted Backsolve(solver=Heun()), or Midpoint, "
+                    "Ralston, EulerHeun, SPaRK, SlowRK"
+                )
+            # backwards the path is asked about other steps than forwards
+            area, steps = max(area, getattr(back, "area", "none"), key=AREAS.index), None
+        return self.replace(_plan=Plan(area, steps), tried=[])
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:
+        if t0.requires_grad or t1.requires_grad:
+            raise IncompatibleError(
+                "ts requires grad, and a Brownian path has no derivative by time; wanted times without: ts.detach()"
+            )
         plan = self._plan
         if self.path is None:
             return self.replace(path=BrownianPath.drawn(t0, t1, real_dtype(leaves(y0)[0]), plan))
@@ -143,3 +156,23 @@ class SDEField(VectorField):
                 f"a BrownianPath(..., area={plan.area!r})"
             )
         return self
+
+    def increment(self, t0: Tensor, t1: Tensor, y: Tree, g: Tree) -> BrownianIncrement:
+        """What is known of the noise in a step, once the field has begun: increment and areas.
+
+        Arguments:
+            t0: Where the step begins.
+            t1: Where it ends.
+            y: The state.
+            g: A diffusion that fits it.
+        """
+        path = self.path
+        if isinstance(path, BrownianPath):
+            return path.increment(t0, t1, self.noise.shape(y, g))
+        assert path is not None, "a solve gives its field a path when it begins"
+        return BrownianIncrement(path(t0, t1))
+
+    def adjoint_field(self, bound: BoundField, problem: AdjointProblem) -> VectorField:
+        from torchdyn_sde.adjoint_field import StochasticAdjointField  # which is a field of this kind
+
+        return StochasticAdjointField(bound, problem)

@@ -11,7 +11,7 @@ from torchdyn_core import IncompatibleError, Solver, State, Step, VectorField
 from torchdyn_core.field import cast, real_dtype
 from torchdyn_core.tracing import tracing
 from torchdyn_core.tree import Tree, align, leaves, tree_map
-from torchdyn_sde.brownian import Area, BrownianIncrement, BrownianPath
+from torchdyn_sde.brownian import Area, BrownianIncrement
 from torchdyn_sde.declared import check_additive, check_commutes
 from torchdyn_sde.field import Interpretation, SDEField
 
@@ -56,6 +56,8 @@ class SDESolver(Solver):
         pathwise: Whether its errors on a step are small for each path, not for the mean of paths alone: only then do
             steps that are chosen by looking at the noise converge to the right limit.
         divides_steps: Whether it asks about parts of a step.
+        serves_adjoint: Whether it steps the adjoint of an equation: it is meant in Stratonovich's sense, and does no
+            more with a diffusion than let it act on noise.
 
     Example:
         >>> from torchdyn_sde import SDESolver, StrongOrder
@@ -74,6 +76,7 @@ class SDESolver(Solver):
     without_estimate = "StepDoubling({}()), or a method that has one: heun, midpoint, ralston, srk, sra1, shark, spark"
     pathwise: ClassVar[bool] = True
     divides_steps: ClassVar[bool] = False
+    serves_adjoint: ClassVar[bool] = False
     strong_order: ClassVar[StrongOrder]
     weak_order: ClassVar[float]
     interpretation: ClassVar[Interpretation]
@@ -130,6 +133,13 @@ class SDESolver(Solver):
     def slope(self, field: BoundField, t0: Tensor, y: Tree, state: State) -> Tree:
         return self.drift(field, t0, y)
 
+    def backwards(self) -> Solver:
+        if self.serves_adjoint:
+            return self
+        from torchdyn_sde.methods.heun import Heun  # which is a subclass of this class
+
+        return Heun()
+
     def drift(self, field: BoundField, t: Tensor, y: Tree) -> Tree:
         """The drift, a tree like the state."""
         return field.evaluate(source_of(field).drift, t, y)
@@ -141,13 +151,7 @@ class SDESolver(Solver):
 
     def increment(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, g: Tree) -> BrownianIncrement:
         """What is known of the noise in a step: increment and areas."""
-        source = source_of(field)
-        path = source.path
-        if isinstance(path, BrownianPath):
-            found = path.increment(t0, t1, source.noise.shape(y, g))
-        else:
-            assert path is not None, "a solve gives its field a path when it begins"
-            found = BrownianIncrement(path(t0, t1))
+        found = source_of(field).increment(t0, t1, y, g)
         dtype = real_dtype(leaves(y)[0])
         return BrownianIncrement(*(tree_map(lambda leaf: cast(leaf, dtype), part) for part in found))
 

@@ -50,7 +50,8 @@ class Backsolve(Adjoint):
     shares its steps, in a time that runs from 0 to 1 for every sample. With `compile`, all solves are compiled loops.
 
     Arguments:
-        solver: The method backwards. Default: the one of the forward pass.
+        solver: The method backwards. Default: what the method of the forward pass names: itself, or one for the adjoint
+            equation of its kind of fields.
         controller: Step-size control backwards. Default: that of the forward pass.
         seminorm: Leave the gradients of parameters out of the error norm: they are integrals, which feed back into
             nothing. Applies where the controller has no norm of its own.
@@ -89,7 +90,9 @@ class Backsolve(Adjoint):
                 f"adjoint='backsolve' gives no gradient to the parameters of {type(problem.solver).__name__}; {able}"
             )
         controller = self.controller or problem.controller
-        solver = self.solver or problem.solver
+        solver = self.solver or problem.solver.backwards()
+        if problem.solver.driven and problem.ts.requires_grad:
+            raise IncompatibleError("ts requires grad, and solutions that noise drives have no derivative by time")
         if controller.adaptive and not solver.has_error_estimate:
             raise IncompatibleError(
                 f"{type(solver).__name__} has no error estimate; wanted Backsolve(controller=Fixed(...)) or solver="
@@ -229,7 +232,7 @@ class _BackwardSolves:
             jumps = None if jumps is None else ((jumps - start) / (end - start)).flatten()
             controller = controller.normalised(float((end - start).abs().max()))
         inner = Problem(
-            field, self._session.adjoint.solver or problem.solver, controller, layout, y,
+            field, self._session.adjoint.solver or problem.solver.backwards(), controller, layout, y,
             torch.tensor([span.start, span.end], dtype=layout.dtype, device=layout.device), span,
             Jumps(jumps, span, layout, beyond=True), max_steps=problem.max_steps,
         )  # fmt: skip

@@ -83,28 +83,51 @@ class AdjointField(VectorField):
         self, t: Tensor, state: list[Tensor], adjoint: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """The three slopes at a time; with rates, gradients come weighed with them."""
+        return self.pulled(lambda y: self.bound(t, y), t, state, adjoint, self.problem.loss)
+
+    def pulled(
+        self,
+        part: Callable[[Tree], Tree],
+        t: Tensor,
+        state: list[Tensor],
+        adjoint: list[Tensor],
+        loss: Callable[[Tensor, Tree], Tree] | None = None,
+        weighed: bool = True,
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """What a part of the field does to state, adjoint and gradients.
+
+        Arguments:
+            part: A function of the state, evaluated through the bound field.
+            t: The time.
+            state: Leaves of the state.
+            adjoint: Leaves of the adjoint.
+            loss: The running loss that counts along with it.
+            weighed: Whether rates weigh gradients: not where the part is no slope in time.
+        """
         problem = self.problem
         sequence = 0 if problem.known is None else autograd_sequence()
         with torch.enable_grad():
             own = [leaf.detach().requires_grad_() for leaf in state]
             alive = unflatten(own, problem.spec)
-            dy = self.bound(t, alive)
+            dy = part(alive)
             pairs = list(zip(leaves(dy), adjoint, strict=True))
-            if problem.loss is not None:
-                value = leaves(problem.loss(self.bound.time(t, alive), alive))
+            if loss is not None:
+                value = leaves(loss(self.bound.time(t, alive), alive))
                 pairs += [(v, c) for v, c in zip(value, problem.loss_cotangents, strict=True) if c is not None]
             pairs = [(out, cot) for out, cot in pairs if out.requires_grad]
             targets = [*own, *problem.targets]
             if problem.known is not None:
                 inside = [*own, *self.bound.take_times()]
                 check_known([out for out, _ in pairs], problem.known | {id(leaf) for leaf in inside}, sequence)
-            grads = self._grads(pairs, own)
+            grads = self._grads(pairs, own, problem.rates if weighed else None)
         problem.reached.update(i for i, g in enumerate(grads[len(own) :]) if g is not None)
         down = [torch.zeros_like(x) if g is None else -g for x, g in zip(targets, grads, strict=True)]
         return [leaf.detach() for leaf in leaves(dy)], down[: len(own)], down[len(own) :]
 
-    def _grads(self, pairs: list[tuple[Tensor, Tensor]], own: list[Tensor]) -> Sequence[Tensor | None]:
-        targets, rates = self.problem.targets, self.problem.rates
+    def _grads(
+        self, pairs: list[tuple[Tensor, Tensor]], own: list[Tensor], rates: tuple[Tensor, Tensor] | None
+    ) -> Sequence[Tensor | None]:
+        targets = self.problem.targets
         if not pairs:
             return [None] * (len(own) + len(targets))
         outs, cots = [out for out, _ in pairs], [cot for _, cot in pairs]

@@ -36,7 +36,9 @@ class PIDState(NamedTuple):
 
 
 _MEMORY = len(PIDState._fields)
+DrivenState: Any = namedtuple("DrivenState", PIDState._fields)
 RevisitingState: Any = namedtuple("RevisitingState", (*PIDState._fields, *(f"ahead{place}" for place in range(DEPTH))))
+_ROUND = 2.0**46 + 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +64,7 @@ class PID(StepController):
         dt_min: A step rejected at this size ends the solve.
         dt_max: Largest step size.
         jump_ts: Times at which the field jumps, `(K,)` or `(K, B)`: steps end there.
-        revisit_rejected: Whether a step has to end wherever a rejected one did, and a rejected step is at least halved.
+        revisit_rejected: Whether a step has to end wherever a rejected one did, and a rejected step is halved.
             None: where the field asks for it, as equations whose noises do not commute do: without it their solutions
             are biased by any control that looks at the noise.
         norm: Takes the error divided by its tolerance, a tree like the state, and returns a number (with steps per
@@ -170,7 +172,10 @@ class PID(StepController):
         revisit = self.revisit_rejected
         if revisit is None:
             revisit = isinstance(field.source, VectorField) and field.source.revisits_rejected
-        return RevisitingState(*first, *nothing_ahead(layout)) if revisit else first
+        if not (revisit or solver.driven):
+            return first
+        first = first._replace(dt=_rounded(first.dt))
+        return RevisitingState(*first, *nothing_ahead(layout)) if revisit else DrivenState(*first)
 
     def normalised(self, longest: float) -> PID:
         return replace(self, dt0=None, dt_min=0.0, dt_max=math.inf, jump_ts=None)
@@ -203,9 +208,11 @@ class PID(StepController):
         if ahead:
             ahead, there, full = kept(ahead, t0, t1, accept)
             cut = cut | (there & (control.dt > tried))
-            factor = where(accept, factor, minimum(factor, 0.5))
+            factor = where(accept, factor, 0.5)
         dt = tried * factor
         dt = where(accept & cut, maximum(dt, control.dt), dt)  # a step cut short says nothing against the next one
+        if type(control) is not PIDState:
+            dt = _rounded(dt)
         exhausted = negate(accept) & (tried <= self.dt_min)
         if full is not None:
             exhausted = exhausted | full
@@ -243,6 +250,16 @@ class PID(StepController):
         flat = fastest <= 1e-15
         h1 = where(flat, maximum(1e-6 + 0.0 * h0, 1e-3 * h0), power(0.01 / where(flat, 1.0, fastest), 1.0 / order))
         return minimum(100.0 * h0, h1)
+
+
+def _rounded(dt: Scalar) -> Scalar:
+    """A step size to seven binary digits.
+
+    A Brownian path moves by the root of the time: the last digit of a step's end, which another order of sums or
+    another device has otherwise, would be in the first digits of the solution some ten steps later.
+    """
+    split = _ROUND * dt  # Veltkamp's
+    return split - (split - dt)
 
 
 def _euler(y: Tree, slope: Tree, dt: Tensor) -> Tree:

@@ -2,7 +2,8 @@
 
 Noise that was looked at and found too large is part of the path: a control that steps over it takes small steps where
 the path went one way and large ones where it went the other, which biases what noises that do not commute do together.
-So the end of each rejected step is kept until a step ends there.
+So the end of each rejected step is kept until a step ends there. Its half is tried next: where a method has looked at
+its middle, that is then used, too.
 
 They are kept as `DEPTH` scalars, times multiplied by the direction of the solve: the nearest one first, infinity where
 there is none.
@@ -18,7 +19,7 @@ from torchdyn_core.scalars import Flag, Scalar, minimum, negate, where
 __all__ = ["DEPTH", "kept", "nearest", "nothing_ahead"]
 
 DEPTH = 24
-"""How many may be kept at once: a rejected step is at least halved, so each is less than half as far as the next."""
+"""How many may be kept at once: a rejected step is halved, so each is half as far as the next, or nearer."""
 
 _CLOSE = 1e-9
 """A target this close to the end of a rejected step, as a part of what is left, is that end."""

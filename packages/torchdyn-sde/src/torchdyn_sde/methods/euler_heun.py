@@ -31,6 +31,7 @@ class EulerHeun(SDESolver):
     strong_order = ORDERS
     weak_order = 1.0
     interpretation = "stratonovich"
+    serves_adjoint = True
 
     def step(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, state: State) -> Step:
         f, g = self.drift(field, t0, y), self.diffusion(field, t0, y)

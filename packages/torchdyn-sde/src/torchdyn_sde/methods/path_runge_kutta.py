@@ -23,6 +23,7 @@ class PathRungeKutta(SDESolver):
     """
 
     interpretation = "stratonovich"
+    serves_adjoint = True
     area = "space-time"
     tableau: ClassVar[StochasticTableau]
 

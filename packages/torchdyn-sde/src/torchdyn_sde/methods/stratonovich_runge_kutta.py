@@ -30,6 +30,7 @@ class TwoStage(SDESolver):
     strong_order = ORDERS
     weak_order = 1.0
     interpretation = "stratonovich"
+    serves_adjoint = True
     has_error_estimate = True
     node: ClassVar[float]
     last: ClassVar[float]

@@ -248,6 +248,64 @@ def test_undone_steps_have_the_gradient_of_the_steps(noise_type):
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("noise_type", "sde_type", "method", "adjoint_method"),
+    [
+        ("diagonal", "ito", "srk", None),
+        ("scalar", "ito", "milstein", "euler"),
+        ("additive", "ito", None, None),
+        ("general", "ito", None, None),
+        ("general", "stratonovich", None, None),
+        ("diagonal", "stratonovich", "log_ode", "milstein"),
+    ],
+)
+@pytest.mark.parametrize("logqp", [False, True])
+def test_the_continuous_adjoint_comes_near_the_gradient_of_the_steps(
+    noise_type, sde_type, method, adjoint_method, logqp
+):
+    """And nearer with smaller steps: it is off by what two solves are off."""
+    off = []
+    for dt in (2.0**-3, 2.0**-7):
+        grads = []
+        for integrate, options in (
+            (torchsde.sdeint, {}), (torchsde.sdeint_adjoint, {"adjoint_method": adjoint_method}),
+        ):  # fmt: skip
+            sde, start = Net(noise_type, sde_type), y0(True)
+            bm = motion(noise_type, dt=2.0**-7, entropy=1)
+            found = integrate(sde, start, [0.0, 0.25, 0.5], bm, method=method, dt=dt, logqp=logqp, **options)
+            ys, ratios = found if logqp else (found, torch.zeros(1))
+            grads.append(torch.autograd.grad(ys.square().sum() + ratios.sum(), [start, *sde.parameters()]))
+        flat = [torch.cat([grad.flatten() for grad in found]) for found in grads]
+        off.append(float((flat[0] - flat[1]).abs().max() / flat[0].abs().max()))
+    assert off[1] < 0.1 and off[1] < 0.6 * off[0]
+
+
+def test_backward_steps_are_chosen_from_their_errors():
+    grads = []
+    for options in ({"dt": 2.0**-8}, {"adjoint_adaptive": True, "adjoint_rtol": 1e-2, "adjoint_atol": 1e-2, "dt": 0.1}):
+        sde, start = Net("diagonal", "stratonovich"), y0(True)
+        bm = motion("diagonal", dt=None, halfway_tree=True, tol=1e-6)
+        ys = torchsde.sdeint_adjoint(sde, start, [0.0, 0.5], bm, method="heun", adjoint_method="euler_heun", **options)
+        grads.append(torch.autograd.grad(ys.sum(), start)[0])
+    torch.testing.assert_close(grads[1], grads[0], rtol=0.2, atol=0.1)
+
+
+def test_adjoint_methods_that_do_not_go_together():
+    def integrate(noise_type, sde_type, **options):
+        torchsde.sdeint_adjoint(Net(noise_type, sde_type), y0(), T, dt=0.2, **options)
+
+    for noise_type, sde_type, options, says in (
+        ("diagonal", "stratonovich", {"adjoint_method": "adjoint_reversible_heun"}, "wanted method='reversible_heun'"),
+        ("diagonal", "ito", {"adjoint_method": "srk"}, "entries of a diffusion"),
+        ("general", "ito", {"adjoint_method": "milstein"}, "does not serve"),
+        ("diagonal", "ito", {"adjoint_options": {"grad_free": True}}, "grad_free"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            integrate(noise_type, sde_type, **options)
+    with pytest.warns(UserWarning, match="not undone"):
+        integrate("diagonal", "stratonovich", method="reversible_heun", adjoint_method="midpoint")
+
+
 @pytest.mark.parametrize("noise_type", COUNTS)
 @pytest.mark.parametrize("bm", [True, False])
 def test_a_solve_goes_on_from_the_state_of_its_method_and_comes_back(noise_type, bm):

@@ -11,9 +11,9 @@ from torch import Tensor
 from torchdyn_core import Adjoint, Backsolve, OptionError, Reversible
 from torchdyn_sde.compat.torchsde.brownian import BaseBrownian
 from torchdyn_sde.compat.torchsde.contract import Prepared, prepared, refuse_gradients, warn_of_unused
-from torchdyn_sde.compat.torchsde.methods import checked_options, default_adjoint_method, method_named
+from torchdyn_sde.compat.torchsde.methods import backward_solver, checked_options, default_adjoint_method
 from torchdyn_sde.compat.torchsde.settings import METHODS
-from torchdyn_sde.compat.torchsde.stepping import controller_of, returned, solved, stepper_of
+from torchdyn_sde.compat.torchsde.stepping import controller_of, returned, solved
 
 __all__ = ["sdeint_adjoint"]
 
@@ -54,7 +54,8 @@ def sdeint_adjoint(
         bm: The Brownian motion, as in `sdeint`.
         method: The method, as in `sdeint`.
         adjoint_method: The method backwards. Default: "adjoint_reversible_heun" for "reversible_heun"; "midpoint" in
-            Stratonovich's sense; in Ito's "milstein" for diagonal noise, else "euler".
+            Stratonovich's sense; in Ito's "milstein" for diagonal noise, else "euler". Adjoint equations are solved in
+            Stratonovich's sense, where "euler" is the method of Euler and Heun, "milstein" that of Heun.
         dt: The step size, of both solves.
         adaptive: Whether step sizes are chosen from the error.
         adjoint_adaptive: The same, backwards.
@@ -129,6 +130,7 @@ def _adjoint(task: Prepared, name: str | None, controller: Any, options: Mapping
             f"method='reversible_heun' with adjoint_method={chosen!r}: its steps are not undone, and gradients are not "
             "those of the steps", stacklevel=3,
         )  # fmt: skip
-    method = method_named(chosen, sense, task.noise_type)
-    solver = stepper_of(method.make(settings, task.noise_type), controller.adaptive)
+    if settings.get("grad_free"):
+        raise OptionError("adjoint_options has grad_free=True; adjoint equations are solved without it: wanted False")
+    solver = backward_solver(chosen, sense, task.noise_type, controller.adaptive)
     return Backsolve(solver=solver, controller=controller)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torchdyn_sde
-from torchdyn_core import OptionError, Solver
+from torchdyn_core import OptionError
 from torchdyn_sde.compat.torchsde.settings import LEVY_AREA_APPROXIMATIONS, METHOD_OPTIONS, METHODS, NOISE_TYPES
 from torchdyn_sde.solver import SDESolver
 
-__all__ = ["Method", "default_adjoint_method", "default_method", "method_named"]
+__all__ = [
+    "Method", "backward_solver", "checked_options", "default_adjoint_method", "default_method", "method_named",
+]  # fmt: skip
 
 _EVERY = tuple(NOISE_TYPES)
 _COMMUTING = ("additive", "diagonal", "scalar")
@@ -132,6 +134,43 @@ def default_adjoint_method(method: str, sde_type: str, noise_type: str) -> str:
     return "milstein" if noise_type == NOISE_TYPES.diagonal else "euler"
 
 
+_BACKWARDS = {
+    "ito": {"euler": "EulerHeun", "milstein": "Heun"},
+    "stratonovich": {
+        "euler_heun": "EulerHeun",
+        "heun": "Heun",
+        "midpoint": "Midpoint",
+        "milstein": "Heun",
+        "reversible_heun": "Heun",
+    },
+}
+"""Methods that step adjoint equations, which are solved in Stratonovich's sense: those of the order of the named."""
+
+
+def backward_solver(name: str, sde_type: str, noise_type: str, adaptive: bool) -> SDESolver:
+    """The method for the adjoint equation.
+
+    Raises:
+        OptionError: If it is no method's name, or its method does not serve the equation or its adjoint.
+
+    Example:
+        >>> from torchdyn_sde.compat.torchsde.methods import backward_solver
+        >>> [backward_solver("euler", "ito", "general", adaptive) for adaptive in (False, True)]
+        [EulerHeun(), Heun()]
+    """
+    method_named(name, sde_type, noise_type)
+    known = _BACKWARDS[sde_type]
+    if name not in known:
+        raise OptionError(
+            f"adjoint_method={name!r} asks for the entries of a diffusion, which adjoint equations do not have; wanted "
+            f"one of {', '.join(map(repr, known))}"
+        )
+    made: SDESolver = getattr(torchdyn_sde, known[name])()
+    if adaptive and not made.has_error_estimate:
+        made = torchdyn_sde.Heun()
+    return made
+
+
 def checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Options of a method.
 
@@ -142,8 +181,3 @@ def checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     for name in found:
         METHOD_OPTIONS.checked("an option", name)
     return found
-
-
-def solver_of(method: Method, options: Mapping[str, Any], noise_type: str) -> Solver:
-    """The configured method."""
-    return method.make(options, noise_type)

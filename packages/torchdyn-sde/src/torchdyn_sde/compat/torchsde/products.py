@@ -10,18 +10,12 @@ from torch import Tensor
 from torchdyn_core.tree import Tree
 from torchdyn_sde.compat.torchsde.sde import Coefficients, Equation
 from torchdyn_sde.compat.torchsde.settings import NOISE_TYPES
-from torchdyn_sde.methods.euler_heun import EulerHeun
 from torchdyn_sde.methods.euler_maruyama import EulerMaruyama
-from torchdyn_sde.methods.heun import Heun
-from torchdyn_sde.methods.midpoint import Midpoint
 from torchdyn_sde.noise import General
 from torchdyn_sde.noise_shape import NoiseShape
 from torchdyn_sde.solver import SDESolver
 
 __all__ = ["ByProducts", "with_products"]
-
-_MULTIPLYING = (EulerMaruyama, EulerHeun, Heun, Midpoint)
-"""Methods that take products of diffusions with increments, and do nothing else with diffusions."""
 
 
 class Place(NamedTuple):
@@ -84,6 +78,7 @@ def with_products(field: Equation, parts: Coefficients, solver: SDESolver) -> Eq
         ['ByProducts', 'General']
     """
     known = parts.has("diffusion") or parts.has("drift_and_diffusion")
-    if known or field.noise.name != NOISE_TYPES.general or type(solver) not in _MULTIPLYING:
+    multiplies = solver.serves_adjoint or isinstance(solver, EulerMaruyama)  # and does nothing else with a diffusion
+    if known or field.noise.name != NOISE_TYPES.general or not multiplies:
         return field
     return field.replace(diffusion=_Placed(), noise=ByProducts(parts))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchdyn_core import IncompatibleError, OptionError, ShapeError
 from torchdyn_core.tree import Tree
+from torchdyn_sde.brownian import BrownianPath
 from torchdyn_sde.compat.torchsde.brownian import BaseBrownian
 from torchdyn_sde.compat.torchsde.methods import checked_options, default_method, method_named
 from torchdyn_sde.compat.torchsde.motion import driving_path
@@ -112,14 +113,9 @@ def prepared(
         y0 = torch.cat((y0, y0.new_zeros(y0.shape[0], 1)), dim=1)
     if bm is not None:
         known.check_area(name, bm.levy_area_approximation)
-        still = 1 if logqp and sde.noise_type == NOISE_TYPES.diagonal and bm.shape[-1] == y0.shape[1] - 1 else 0
-        span = float(times[0]), float(times[-1])
-        path = driving_path(bm, *span, None if adaptive else float(dt), still)
-        if chosen.get("compile") and isinstance(path.grid, float) and not adaptive and float(dt) > 1.001 * path.grid:
-            raise OptionError(
-                f"options={{'compile': ...}} with dt={float(dt):g} and a motion for steps of {path.grid:g}; wanted "
-                "steps no longer than those, or a BrownianInterval(dt=...) for them"
-            )
+        path = _path(field, bm, times, y0, None if adaptive else float(dt), logqp)
+        if chosen.get("compile"):
+            _check_compiles(path, None if adaptive else float(dt))
         made: Any = field.driven_by(path)
         field = made
     _warn_of_declared(field, solver, times[0], y0)
@@ -141,6 +137,21 @@ def warn_of_unused(function: str, unused: Mapping[str, Any]) -> None:
     """Say which arguments nobody takes."""
     if unused:
         warnings.warn(f"{function}() takes no {', '.join(map(repr, unused))}: of no effect", stacklevel=3)
+
+
+def _path(field: Equation, bm: Any, ts: Tensor, y0: Tensor, dt: float | None, logqp: bool) -> BrownianPath:
+    """A motion as the path of a solve; where the log-ratio has no noise in a motion of its own, it is given none."""
+    still = 1 if logqp and field.noise.elementwise and bm.shape[-1] == y0.shape[1] - 1 else 0
+    return driving_path(bm, float(ts[0]), float(ts[-1]), dt, still)
+
+
+def _check_compiles(path: BrownianPath, dt: float | None) -> None:
+    """Raise where a compiled solve would step over cells of a path, which it cannot count."""
+    if dt is not None and isinstance(path.grid, float) and dt > 1.001 * path.grid:
+        raise OptionError(
+            f"options={{'compile': ...}} with dt={dt:g} and a motion for steps of {path.grid:g}; wanted steps "
+            "no longer than those, or a BrownianInterval(dt=...) for them"
+        )
 
 
 class _NoPrior(IncompatibleError, AttributeError):

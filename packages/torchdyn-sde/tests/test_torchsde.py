@@ -28,6 +28,7 @@ SAME = {
 }
 """Which of our methods is which of torchsde's, and for which noise; for others they are other schemes."""
 
+KINDS = ["diagonal", "scalar", "additive", "general"]
 CASES = [(ours, *case[:2], noise) for ours, case in SAME.items() for noise in case[2]]
 
 
@@ -115,13 +116,18 @@ def test_they_are_solvers_like_any_other():
 
 
 @installed
-@pytest.mark.parametrize("noise", ["diagonal", "scalar", "additive", "general"])
-@pytest.mark.parametrize("method", ["euler", "heun", "reversible_heun"])
+@pytest.mark.parametrize(
+    ("noise", "method"),
+    [
+        *((noise, method) for noise in KINDS for method in ("euler", "heun", "reversible_heun")),
+        ("additive", "srk"),
+    ],
+)
 def test_the_drop_in_is_what_it_stands_for(noise, method):
     """`sdeint` of both libraries, on one motion of torchsde's, with the log-ratio and the state of the method."""
     import torchsde
 
-    sense = "ito" if method == "euler" else "stratonovich"
+    sense = "ito" if method in ("euler", "srk") else "stratonovich"
     field = sde_problem(noise, sense, 3).field
 
     class Both(torch.nn.Module):
@@ -141,7 +147,7 @@ def test_the_drop_in_is_what_it_stands_for(noise, method):
 
     y0 = sde_problem(noise, sense, 3).y0
     columns = y0.shape[1] + 1 if noise == "diagonal" else Both().g(torch.tensor(0.0, dtype=D), y0).shape[-1]
-    bm = torchsde.BrownianInterval(0.0, 1.0, (3, columns), dtype=D, entropy=3)
+    bm = torchsde.BrownianInterval(0.0, 1.0, (3, columns), D, entropy=3, levy_area_approximation="space-time")
     ts = torch.tensor([0.0, 0.35, 1.0], dtype=D)
     options = {"bm": bm, "method": method, "dt": 0.125, "logqp": True, "extra": True}
     (ys, ratios, extra), (theirs, their_ratios, their_extra) = (

@@ -82,6 +82,15 @@ def graph_with(session: nox.Session, library: str) -> None:
 
 
 @nox.session
+@nox.parametrize("library", [nox.param(name, id=name) for name in ("torchsde",)])
+def sde_with(session: nox.Session, library: str) -> None:
+    """Test torchdyn-sde beside torchsde, whose methods are the oracle of ours; `tests` does it without."""
+    install(session, *editable(*with_local_dependencies("torchdyn-sde"), extras=f"[test,{library}]"))
+    tests = session.posargs or ["packages/torchdyn-sde/tests/test_torchsde.py"]
+    session.run("pytest", *tests, env=ENVIRONMENT)
+
+
+@nox.session
 def together(session: nox.Session) -> None:
     """Test all packages and a stranger's plugin in one environment, where a broken plugin raises."""
     install_everything(session)

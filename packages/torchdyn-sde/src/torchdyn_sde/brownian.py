@@ -30,10 +30,14 @@ _SLACK = 1e-9
 
 
 class Plan(NamedTuple):
-    """What a solve wants of a path: areas, and the steps that it takes, where they are known in advance."""
+    """What a solve wants of a path: areas, and the steps that it takes, where they are known in advance.
+
+    `divided` tells whether it asks about parts of these steps, too, and about intervals across their ends.
+    """
 
     area: Area = "none"
     steps: Fixed | None = None
+    divided: bool = False
 
 
 class BrownianIncrement(NamedTuple):
@@ -146,7 +150,7 @@ class BrownianPath(Path):
         path.shape, path.area, steps = None, plan.area, plan.steps
         grid = None if steps is None else next(g for g in (steps.steps, steps.dt, steps.grid) if g is not None)
         path._hold(t0.detach(), t1.detach(), path.seed, grid)
-        path._start_keyed = steps is not None
+        path._start_keyed = steps is not None and not plan.divided
         return path
 
     def begun(self, t0: Tensor, t1: Tensor, plan: Plan, smooth: bool) -> BrownianPath:
@@ -172,6 +176,7 @@ class BrownianPath(Path):
         if (
             self.shape is None
             or steps is None
+            or plan.divided
             or not smooth
             or steps.jump_ts is not None
             or not self._meets(steps, t0, t1)
@@ -239,7 +244,7 @@ class BrownianPath(Path):
         self._check_within(ta, tb)
         forth = (self.t1 - self.t0) * (tb - ta) >= 0.0
         first, last = torch.where(forth, ta, tb), torch.where(forth, tb, ta)
-        if self._start_keyed:
+        if self._start_keyed or self._is_cell(first, last):
             parts = self._started(first, shape)
         else:
             nodes = self._descended(first, last)
@@ -279,6 +284,13 @@ class BrownianPath(Path):
         node = ((place > 0.0).to(place.dtype) * 2.0**29 + (place * 2.0**28).floor()).long()
         found = [noise.drawn(number, size, cell[None], node[None]) for number, size in enumerate(shape.sizes)]
         return [[drawn[0] for drawn in leaf] for leaf in found]
+
+    def _is_cell(self, a: Tensor, b: Tensor) -> bool:
+        """Whether an interval is one whole cell, whose noise needs no descent; False where values cannot be seen."""
+        if _blind(a) or a.dim() or (self.grid is None and self.borders is None):
+            return False
+        first, last = self.cells.holding(a, b)
+        return bool((first.cell == last.cell) & (first.a == 0.0) & (last.b == 1.0))
 
     def _descended(self, a: Tensor, b: Tensor) -> Nodes:
         """The nodes of the tree that hold an end of the interval."""

@@ -127,7 +127,7 @@ class SDEField(VectorField):
 
     def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
         area: Area = getattr(solver, "area", "none")
-        steps = controller if isinstance(controller, Fixed) and not getattr(solver, "divides_steps", False) else None
+        steps, divided = controller if isinstance(controller, Fixed) else None, getattr(solver, "divides_steps", False)
         if isinstance(adjoint, Backsolve):
             back = adjoint.solver or solver.backwards()
             if not getattr(back, "serves_adjoint", False):
@@ -136,9 +136,10 @@ class SDEField(VectorField):
                     " and which is meant in Stratonovich's sense; wanted Backsolve(solver=Heun()), or Midpoint, "
                     "Ralston, EulerHeun, SPaRK, SlowRK"
                 )
-            # backwards the path is asked about other steps than forwards
-            area, steps = max(area, getattr(back, "area", "none"), key=AREAS.index), None
-        return self.replace(_plan=Plan(area, steps), tried=[])
+            area, divided = max(area, getattr(back, "area", "none"), key=AREAS.index), True
+            if adjoint.controller is not None:
+                steps = None  # backwards the path is asked about other steps than forwards, which may be longer
+        return self.replace(_plan=Plan(area, steps, divided), tried=[])
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:
         if t0.requires_grad or t1.requires_grad:

@@ -7,6 +7,7 @@ from torchdyn_core.plugin import Component, hookimpl
 __all__ = ["torchdyn_components"]
 
 _HERE = "torchdyn_sde"
+_BRIDGE = "torchdyn_sde.torchsde_bridge"
 
 
 @hookimpl
@@ -57,5 +58,19 @@ def torchdyn_components() -> tuple[Component, ...]:
         Component(
             "solver", "log_ode", f"{_HERE}:LogODE", "Stratonovich, every noise, Lie brackets",
             "doi:10.1016/0378-4754(93)E0062-A",
+        ),
+        Component("solver", "torchsde_euler", f"{_BRIDGE}:TorchsdeEuler", "torchsde's euler"),
+        Component("solver", "torchsde_milstein", f"{_BRIDGE}:TorchsdeMilstein", "torchsde's milstein, Ito"),
+        Component(
+            "solver", "torchsde_milstein_stratonovich", f"{_BRIDGE}:TorchsdeMilsteinStratonovich",
+            "torchsde's milstein, Stratonovich",
+        ),
+        Component("solver", "torchsde_srk", f"{_BRIDGE}:TorchsdeSRK", "torchsde's srk"),
+        Component("solver", "torchsde_euler_heun", f"{_BRIDGE}:TorchsdeEulerHeun", "torchsde's euler_heun"),
+        Component("solver", "torchsde_heun", f"{_BRIDGE}:TorchsdeHeun", "torchsde's heun"),
+        Component("solver", "torchsde_midpoint", f"{_BRIDGE}:TorchsdeMidpoint", "torchsde's midpoint"),
+        Component("solver", "torchsde_log_ode", f"{_BRIDGE}:TorchsdeLogODE", "torchsde's log_ode"),
+        Component(
+            "solver", "torchsde_reversible_heun", f"{_BRIDGE}:TorchsdeReversibleHeun", "torchsde's reversible_heun"
         ),
     )  # fmt: skip

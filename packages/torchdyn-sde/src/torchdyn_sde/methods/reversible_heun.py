@@ -13,10 +13,10 @@ from torchdyn_core.tree import Tree, tree_map
 from torchdyn_sde.methods.stratonovich_runge_kutta import ORDERS
 from torchdyn_sde.solver import SDESolver
 
-__all__ = ["ReversibleHeun"]
+__all__ = ["Carry", "ReversibleHeun"]
 
 
-class _Carry(NamedTuple):
+class Carry(NamedTuple):
     """The second state, and drift and diffusion there."""
 
     z: Tree
@@ -48,7 +48,7 @@ class ReversibleHeun(SDESolver):
     def init(self, field: BoundField, t0: Tensor, t1: Tensor, y0: Tree) -> State:
         self.try_declared(field, t0, y0)
         f, g = self.drift(field, t0, y0), self.diffusion(field, t0, y0)
-        return State(carry=_Carry(tree_map(Tensor.clone, y0), f, g))
+        return State(carry=Carry(tree_map(Tensor.clone, y0), f, g))
 
     def step(self, field: BoundField, t0: Tensor, t1: Tensor, y: Tree, state: State) -> Step:
         y1, carry, error = self._moved(field, t0, t1, y, state)
@@ -58,13 +58,13 @@ class ReversibleHeun(SDESolver):
         y0, carry, _ = self._moved(field, t1, t0, y1, state)
         return y0, State(carry=carry)
 
-    def _moved(self, field: BoundField, ta: Tensor, tb: Tensor, y: Tree, state: State) -> tuple[Tree, _Carry, Tree]:
+    def _moved(self, field: BoundField, ta: Tensor, tb: Tensor, y: Tree, state: State) -> tuple[Tree, Carry, Tree]:
         """A step in either direction: it is the same formula."""
-        z, f, g = _Carry(*state.carry)
+        z, f, g = Carry(*state.carry)
         dt, dw = tb - ta, self.increment(field, ta, tb, y, g).w
         first = self.add(self.scaled(dt, f), self.acted(field, g, dw))
         there = tree_map(lambda a, b, c: 2.0 * a - b + c, y, z, first)
         f1, g1 = self.drift(field, tb, there), self.diffusion(field, tb, there)
         second = self.add(self.scaled(dt, f1), self.acted(field, g1, dw))
         error = self.part(0.5, tree_map(torch.sub, second, first))
-        return self.add(y, self.part(0.5, self.add(first, second))), _Carry(there, f1, g1), error
+        return self.add(y, self.part(0.5, self.add(first, second))), Carry(there, f1, g1), error

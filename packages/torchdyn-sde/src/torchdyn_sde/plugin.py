@@ -11,7 +11,7 @@ _HERE = "torchdyn_sde"
 
 @hookimpl
 def torchdyn_components() -> tuple[Component, ...]:
-    """Stochastic fields, Brownian paths, methods."""
+    """Stochastic fields, Brownian paths, methods, models."""
     return (
         Component("field", "sde", f"{_HERE}:SDEField", "Drift and diffusion", "arXiv:1905.09883"),
         Component(
@@ -46,5 +46,11 @@ def torchdyn_components() -> tuple[Component, ...]:
         Component(
             "solver", "reversible_heun", f"{_HERE}:ReversibleHeun", "Stratonovich, every noise; steps can be undone",
             "arXiv:2105.13493",
+        ),
+        Component("model", "neural_sde", f"{_HERE}:NeuralSDE", "A stochastic solve as a layer", "arXiv:1905.09883"),
+        Component("model", "latent", f"{_HERE}:LatentSDE", "A prior over paths, observed", "arXiv:2001.01328"),
+        Component("model", "gan", f"{_HERE}:SDEGAN", "A generator of paths and its critic", "arXiv:2102.03657"),
+        Component(
+            "model", "classifier", f"{_HERE}:NeuralSDEClassifier", "Classes, with noise over depth", "arXiv:1906.02355"
         ),
     )  # fmt: skip

@@ -9,7 +9,19 @@ from collections.abc import Callable
 
 import torch
 
-from experiments import annuli, citations, depth, flip, galerkin, kuramoto, mnist, moving_weights, report
+from experiments import (
+    annuli,
+    citations,
+    depth,
+    flip,
+    galerkin,
+    kuramoto,
+    latent_sde,
+    lorenz,
+    mnist,
+    moving_weights,
+    report,
+)  # fmt: skip
 from experiments.outcome import Outcome
 
 EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
@@ -21,6 +33,8 @@ EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
     "citations": citations.run,
     "depth": depth.run,
     "kuramoto": kuramoto.run,
+    "latent_sde": latent_sde.run,
+    "lorenz": lorenz.run,
 }
 
 

@@ -168,6 +168,10 @@ def test_bad_input_is_told():
         PathCritic(1, controller=Fixed(steps=2))
     with pytest.raises(OptionError, match="wanted a PathCritic"):
         gan(critic=nn.Identity()).clip()
+    with pytest.raises(OptionError, match="options of its own"):
+        gan(generator=nn.Identity())
+    with pytest.raises(OptionError, match="wanted no solver"):
+        SDEGAN(2, generator=nn.Identity(), critic=nn.Identity(), solver="sde.midpoint")
     with pytest.raises(ShapeError, match="L >= 2"):
         PathCritic(1)(IrregularSeries(torch.zeros(1, 1), torch.zeros(1, 1, 1)))
     with pytest.raises(ShapeError, match="before t0=0"):

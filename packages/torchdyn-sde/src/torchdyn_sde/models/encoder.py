@@ -21,6 +21,12 @@ class Encoded(NamedTuple):
         mean: Of the initial state, `(B, latent)`.
         std: Its standard deviation, `(B, latent)`.
         context: For each row of the series a vector of what that row and all later ones show, `(B, L, context)`.
+
+    Example:
+        >>> import torch
+        >>> from torchdyn_sde import Encoded
+        >>> Encoded(torch.zeros(2, 4), torch.ones(2, 4), torch.zeros(2, 5, 8)).context.shape
+        torch.Size([2, 5, 8])
     """
 
     mean: Tensor

@@ -226,6 +226,10 @@ class SDEGAN(nn.Module):
     ) -> None:
         super().__init__()
         refuse_own("SDEGAN", solve_options, _OWN)
+        if generator is not None:
+            refuse_own("SDEGAN", solve_options, {"controller": "the generator given has options of its own"})
+        if generator is not None and critic is not None and solve_options:
+            raise OptionError(f"generator and critic are given; wanted no {', '.join(solve_options)} beside them")
         if generator is None:
             generator = PathGenerator(
                 data_dim, hidden_dim=hidden_dim, noise_dim=noise_dim, start_dim=start_dim, width=width, t0=t0,

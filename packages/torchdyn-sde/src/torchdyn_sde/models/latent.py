@@ -27,7 +27,7 @@ _OWN = {
     "save": "what is reported is the state, which the model decodes",
     "dense": "states are reported at the times of the series",
     "throw": "a path that is not finite has no divergence",
-}  # fmt: skip
+}
 _LIKELIHOODS = {"gaussian": Normal, "laplace": Laplace}
 
 

@@ -38,7 +38,14 @@ class LipSwish(nn.Module):
 def perceptron(
     in_dim: int, hidden_dim: int, out_dim: int, *, depth: int = 2, act: type[nn.Module] = nn.Tanh
 ) -> nn.Module:
-    """Linear maps with activations between them, `depth` hidden layers.
+    """Linear maps with activations between them.
+
+    Arguments:
+        in_dim: Of the input.
+        hidden_dim: Width of hidden layers.
+        out_dim: Of the output.
+        depth: How many hidden layers.
+        act: The activation's class.
 
     Example:
         >>> from torchdyn_sde.models.networks import perceptron
@@ -120,8 +127,17 @@ class ElementwiseDiffusion(nn.Module):
 def check_size(**sizes: int) -> None:
     """Refuse a size that is none.
 
+    Arguments:
+        **sizes: Sizes by name.
+
     Raises:
         OptionError: If one is no whole number of at least 1.
+
+    Example:
+        >>> from torchdyn_sde.models.networks import check_size
+        >>> check_size(dim=0)
+        Traceback (most recent call last):
+        torchdyn_core.errors.OptionError: dim=0; wanted a whole number >= 1
     """
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:

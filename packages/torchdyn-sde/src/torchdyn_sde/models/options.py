@@ -19,6 +19,10 @@ STEPS = 50
 def with_defaults(field: SDEField, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a solve, with a method of the field's sense and 50 equal steps where nobody chose.
 
+    Arguments:
+        field: What is solved.
+        options: What the user chose.
+
     Example:
         >>> from torchdyn_sde import SDEField
         >>> from torchdyn_sde.models.options import with_defaults
@@ -40,6 +44,12 @@ def refuse_own(model: str, options: Mapping[str, Any], own: Mapping[str, str]) -
 
     Raises:
         OptionError: If there is one.
+
+    Example:
+        >>> from torchdyn_sde.models.options import refuse_own
+        >>> refuse_own("Model", {"save": None}, {"save": "it reports what it decodes"})
+        Traceback (most recent call last):
+        torchdyn_core.errors.OptionError: Model takes no option 'save': it reports what it decodes
     """
     for name in own.keys() & options.keys():
         raise OptionError(f"{model} takes no option {name!r}: {own[name]}")

@@ -81,6 +81,9 @@ def filled(series: IrregularSeries) -> Tensor:
     What is missing lies on the line between the observations around it, of the same channel; before the first and
     behind the last one it is theirs; 0 where there is none. Rows behind a series' length rest.
 
+    Arguments:
+        series: At least one row.
+
     Example:
         >>> import torch
         >>> from torchdyn_core import IrregularSeries

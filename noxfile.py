@@ -139,7 +139,8 @@ def doctests(session: nox.Session) -> None:
 def tutorials(session: nox.Session) -> None:
     """Run every tutorial, with little training; `-- full` trains as much as a reader would."""
     tools = editable("torchdyn-core", extras="[plot,progress]")
-    install(session, *tools, *editable("torchdyn-augment", "torchdyn-datasets", "torchdyn-graph"), "scikit-learn")
+    plugins = editable("torchdyn-augment", "torchdyn-datasets", "torchdyn-graph", "torchdyn-sde")
+    install(session, *tools, *plugins, "scikit-learn")
     amount = {} if session.posargs == ["full"] else {"TORCHDYN_TUTORIALS": "fast"}
     with session.chdir(session.create_tmp()):
         for script in sorted((ROOT / "tutorials").glob("[0-9]*.py")):
@@ -148,7 +149,8 @@ def tutorials(session: nox.Session) -> None:
 
 def run_experiments(session: nox.Session, *arguments: str) -> None:
     """Install what the experiments need, and run them."""
-    install(session, *editable("torchdyn-core"), *editable("torchdyn-augment", "torchdyn-datasets", "torchdyn-graph"))
+    plugins = editable("torchdyn-augment", "torchdyn-datasets", "torchdyn-graph", "torchdyn-sde")
+    install(session, *editable("torchdyn-core", extras="[plot]"), *plugins)
     session.run("python", "-m", "experiments", *arguments, env=ENVIRONMENT)
 
 

@@ -9,7 +9,20 @@ from collections.abc import Callable
 
 import torch
 
-from experiments import annuli, citations, depth, flip, galerkin, kuramoto, mnist, moving_weights, report, sde_gradients
+from experiments import (
+    annuli,
+    citations,
+    depth,
+    flip,
+    galerkin,
+    kuramoto,
+    latent_sde,
+    lorenz,
+    mnist,
+    moving_weights,
+    report,
+    sde_gradients,
+)  # fmt: skip
 from experiments.outcome import Outcome
 
 EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
@@ -22,6 +35,8 @@ EXPERIMENTS: dict[str, Callable[..., list[Outcome]]] = {
     "depth": depth.run,
     "kuramoto": kuramoto.run,
     "sde-gradients": sde_gradients.run,
+    "latent-sde": latent_sde.run,
+    "lorenz": lorenz.run,
 }
 
 

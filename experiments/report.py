@@ -11,7 +11,9 @@ from pathlib import Path
 from experiments.outcome import Outcome
 
 README = Path(__file__).parent / "README.md"
-PACKAGES = ("torchdyn-core", "torchdyn-augment", "torchdyn-datasets", "torchdyn-graph", "torch", "numpy")
+PACKAGES = (
+    "torchdyn-core", "torchdyn-augment", "torchdyn-datasets", "torchdyn-graph", "torchdyn-sde", "torch", "numpy",
+)  # fmt: skip
 
 
 def render(name: str, outcomes: Sequence[Outcome], seconds: float) -> str:

@@ -338,9 +338,6 @@ def test_methods_that_do_not_fit_name_those_that_do():
             solve(sde_problem(noise, sense, 3).field, y0, [0.0, 1.0], solver=solver, controller=STEPS)
     with pytest.raises(IncompatibleError, match="SDEField"):
         solve(lambda t, y: y, y0, [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS)
-    with pytest.raises(IncompatibleError, match="backsolve"):
-        field = sde_problem("diagonal", "ito", 3).field
-        solve(field, y0, [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS, adjoint="backsolve")
     with pytest.raises(IncompatibleError, match="no forward"):
         solve(sde_problem("diagonal", "ito", 3).field, y0, [0.0, 1.0], solver="rk4", controller=STEPS)
     with pytest.raises(IncompatibleError, match="Fixed"):

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from torchdyn_sde.methods.sra1 import SRA1
     from torchdyn_sde.methods.srk import SRK
     from torchdyn_sde.methods.step_doubling import StepDoubling
+    from torchdyn_sde.models.classifier import NeuralSDEClassifier
+    from torchdyn_sde.models.encoder import Encoded, SeriesEncoder
+    from torchdyn_sde.models.gan import SDEGAN
+    from torchdyn_sde.models.latent import LatentSDE, Posterior
+    from torchdyn_sde.models.networks import ElementwiseDiffusion
+    from torchdyn_sde.models.neural_sde import NeuralSDE
     from torchdyn_sde.solver import SDESolver, StrongOrder
 
 _HOME = {
@@ -33,39 +39,55 @@ _HOME = {
     "LogODE": "methods.log_ode",
     "BrownianIncrement": "brownian",
     "BrownianPath": "brownian",
+    "ElementwiseDiffusion": "models.networks",
+    "Encoded": "models.encoder",
     "EulerHeun": "methods.euler_heun",
     "EulerMaruyama": "methods.euler_maruyama",
     "Heun": "methods.heun",
+    "LatentSDE": "models.latent",
     "Midpoint": "methods.midpoint",
     "Milstein": "methods.milstein",
     "MilsteinStratonovich": "methods.milstein",
+    "NeuralSDE": "models.neural_sde",
+    "NeuralSDEClassifier": "models.classifier",
+    "Posterior": "models.latent",
     "Ralston": "methods.ralston",
     "ReversibleHeun": "methods.reversible_heun",
     "SDEField": "field",
+    "SDEGAN": "models.gan",
     "SDESolver": "solver",
     "SRA1": "methods.sra1",
     "SRK": "methods.srk",
+    "SeriesEncoder": "models.encoder",
     "ShARK": "methods.shark",
     "StrongOrder": "solver",
 }
 
 __all__ = [
+    "SDEGAN",
     "SRA1",
     "SRK",
     "BrownianIncrement",
     "BrownianPath",
+    "ElementwiseDiffusion",
+    "Encoded",
     "EulerHeun",
     "EulerMaruyama",
     "Heun",
+    "LatentSDE",
     "LogODE",
     "Midpoint",
     "Milstein",
     "MilsteinStratonovich",
+    "NeuralSDE",
+    "NeuralSDEClassifier",
+    "Posterior",
     "Ralston",
     "ReversibleHeun",
     "SDEField",
     "SDESolver",
     "SPaRK",
+    "SeriesEncoder",
     "ShARK",
     "SlowRK",
     "StepDoubling",

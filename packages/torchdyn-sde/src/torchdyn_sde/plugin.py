@@ -12,7 +12,7 @@ _BRIDGE = "torchdyn_sde.torchsde_bridge"
 
 @hookimpl
 def torchdyn_components() -> tuple[Component, ...]:
-    """Stochastic fields, Brownian paths, methods."""
+    """Stochastic fields, Brownian paths, methods, models."""
     return (
         Component("field", "sde", f"{_HERE}:SDEField", "Drift and diffusion", "arXiv:1905.09883"),
         Component(
@@ -72,5 +72,11 @@ def torchdyn_components() -> tuple[Component, ...]:
         Component("solver", "torchsde_log_ode", f"{_BRIDGE}:TorchsdeLogODE", "torchsde's log_ode"),
         Component(
             "solver", "torchsde_reversible_heun", f"{_BRIDGE}:TorchsdeReversibleHeun", "torchsde's reversible_heun"
+        ),
+        Component("model", "neural_sde", f"{_HERE}:NeuralSDE", "A stochastic solve as a layer", "arXiv:1905.09883"),
+        Component("model", "latent", f"{_HERE}:LatentSDE", "A prior over paths, observed", "arXiv:2001.01328"),
+        Component("model", "gan", f"{_HERE}:SDEGAN", "A generator of paths and its critic", "arXiv:2102.03657"),
+        Component(
+            "model", "classifier", f"{_HERE}:NeuralSDEClassifier", "Classes, with noise over depth", "arXiv:1906.02355"
         ),
     )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Models by name, each in a file of its own."""

@@ -37,10 +37,12 @@ class AdjointNoise(Noise):
         return g
 
     def shape(self, y: Tree, g: Tree) -> NoiseShape:
-        return self._field.noise_shape(*g)
+        time, state, _ = g
+        return self._field.noise_shape(time, state)
 
     def act(self, g: Tree, dw: Tree) -> Tree:
-        return self._field.pushed(*g, dw)
+        time, state, adjoint = g
+        return self._field.pushed(time, state, adjoint, dw)
 
     def fits(self, y: Tensor, g: Tensor) -> bool:
         return True
@@ -77,7 +79,8 @@ class StochasticAdjointField(SDEField):
         super().__init__(self._slopes, self._point, noise="general", interpretation="stratonovich")
         self.inner = source.to_stratonovich()
         self.path = source.path
-        self._adjoint, self._known_shape = AdjointField(bound, problem), None
+        self._adjoint = AdjointField(bound, problem)
+        self._known_shape: NoiseShape | None = None
         self.noise = AdjointNoise(self)
         self.tried = [True]  # what the field declares of itself was tried on the way forward
 
@@ -116,13 +119,13 @@ class StochasticAdjointField(SDEField):
 
         return self._adjoint.pulled(push, time, state, adjoint, weighed=False)
 
-    def noise_shape(self, time: Tensor, state: list[Tensor], adjoint: list[Tensor]) -> NoiseShape:
+    def noise_shape(self, time: Tensor, state: list[Tensor]) -> NoiseShape:
         """The shape of the path, which the diffusion is asked for once."""
         if self._known_shape is None:
             bound, noise, z = self._adjoint.bound, self.inner.noise, unflatten(state, self._adjoint.problem.spec)
             with torch.no_grad():
                 g = bound.evaluate(self.inner.diffusion, time, z, noise.checked)
-            self._known_shape: NoiseShape | None = noise.shape(z, g)
+            self._known_shape = noise.shape(z, g)
         return self._known_shape
 
     def increment(self, t0: Tensor, t1: Tensor, y: Tree, g: Any) -> BrownianIncrement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class _Fading(nn.Module):
         return (y0 + self.pace * (t + self.spread * w)) / (1.0 + t).sqrt()
 
 
-CLOSED_FORMS = {"growth": _Growth, "arctangent": _Arctangent, "fading": _Fading}
+CLOSED_FORMS: dict[str, Any] = {"growth": _Growth, "arctangent": _Arctangent, "fading": _Fading}
 
 
 def closed_form(name: str, rows: int, seed: int = 0) -> ClosedForm:

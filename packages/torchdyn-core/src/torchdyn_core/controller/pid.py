@@ -35,9 +35,14 @@ class PIDState(NamedTuple):
     rejected: Flag
 
 
+def _kind(name: str, *more: str) -> Any:
+    """A state of another kind: of the same scalars, and more."""
+    return namedtuple(name, (*PIDState._fields, *more))
+
+
 _MEMORY = len(PIDState._fields)
-DrivenState: Any = namedtuple("DrivenState", PIDState._fields)
-RevisitingState: Any = namedtuple("RevisitingState", (*PIDState._fields, *(f"ahead{place}" for place in range(DEPTH))))
+DrivenState = _kind("DrivenState")
+RevisitingState = _kind("RevisitingState", *(f"ahead{place}" for place in range(DEPTH)))
 _ROUND = 2.0**46 + 1.0
 
 

@@ -88,7 +88,7 @@ class SDESolverSuite(StepSuite, CompiledSuite, suite=True):
             with torch.no_grad():
                 found = solve(field, problem.y0, [0.0, 1.0], solver=method, controller=control, per_sample=True)
             errors.append(float((found.ys[-1] - want.detach()).abs().mean()))
-            counts.append(float(found.stats.accepted.double().mean()))
+            counts.append(float(torch.as_tensor(found.stats.accepted, dtype=DTYPE).mean()))
         assert errors[0] < 0.2 and counts[-1] > 1.5 * counts[0], (errors, counts)
         assert errors[-1] < 0.5 * errors[0], (errors, counts)
 

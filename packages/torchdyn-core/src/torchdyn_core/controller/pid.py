@@ -179,7 +179,8 @@ class PID(StepController):
             revisit = isinstance(field.source, VectorField) and field.source.revisits_rejected
         if not (revisit or solver.driven):
             return first
-        first = first._replace(dt=_rounded(first.dt))
+        if self.dt0 is None:
+            first = first._replace(dt=_rounded(first.dt))
         return RevisitingState(*first, *nothing_ahead(layout)) if revisit else DrivenState(*first)
 
     def normalised(self, longest: float) -> PID:

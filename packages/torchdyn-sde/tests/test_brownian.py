@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from torchdyn_core import Fixed, IncompatibleError, OptionError, ShapeError
+from torchdyn_core import Fixed, IncompatibleError, OptionError, ShapeError, solve
 from torchdyn_core.testing import PathSuite
-from torchdyn_sde import BrownianPath
+from torchdyn_sde import BrownianPath, EulerMaruyama, SDEField
 from torchdyn_sde.brownian import AREAS
 from torchdyn_sde.elementwise import Tensors
 from torchdyn_sde.multiwavelets import products
@@ -238,3 +238,44 @@ def test_bad_shapes_and_times():
         from torchdyn_sde.brownian import Plan
 
         path().begun(*at(0.0, 1.0), Plan("space-time", None), True)
+
+
+def test_mirrored_rows_with_times_of_their_own_mirror_their_own_times():
+    mirrored = path(antithetic=True)
+    ends = torch.tensor([0.3, 0.5, 0.7, 0.9], dtype=D)
+    found = mirrored(torch.zeros(4, dtype=D), ends)
+    for row, end in enumerate(ends):
+        torch.testing.assert_close(found[row], mirrored(*at(0.0), end)[row], rtol=1e-12, atol=1e-13)
+
+
+def test_a_path_that_is_loaded_forgets_what_was_drawn():
+    one, other = path(seed=1, grid=4), path(seed=2, grid=4)
+    assert not torch.equal(one(*at(0.0, 0.25)), other(*at(0.0, 0.25)))
+    one.load_state_dict(other.state_dict())
+    assert torch.equal(one(*at(0.0, 0.25)), other(*at(0.0, 0.25)))
+
+
+@pytest.mark.parametrize("steps", [Fixed(steps=10), Fixed(dt=0.1), Fixed(steps=100), Fixed(steps=5)])
+def test_steps_on_borders_that_are_listed_see_the_path_that_is_asked_about(steps):
+    borders = path(grid=torch.linspace(0.0, 1.0, 11, dtype=D))
+    field = SDEField(lambda t, y: 0.0 * y, lambda t, y: torch.ones_like(y)).driven_by(borders)
+    end = solve(field, torch.zeros(4, 3, dtype=D), [0.0, 1.0], solver=EulerMaruyama(), controller=steps).ys[-1]
+    torch.testing.assert_close(end, borders(*at(0.0, 1.0)), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [16, [0.0, 0.05, 0.1, 0.3, 0.35, 0.4, 0.6, 1.0]])
+def test_compiled_intervals_may_span_cells(grid):
+    fine = path(grid=grid)
+    field = SDEField(lambda t, y: 0.0 * y, lambda t, y: torch.ones_like(y)).driven_by(fine)
+    options = {"solver": EulerMaruyama(), "controller": Fixed(steps=3), "compile": "require"}
+    end = solve(field, torch.zeros(4, 3, dtype=D), [0.0, 1.0], **options).ys[-1]
+    torch.testing.assert_close(end, fine(*at(0.0, 1.0)), rtol=1e-11, atol=1e-12)
+
+
+def test_a_step_size_that_is_a_whole_number_is_no_number_of_cells():
+    ends = []
+    for dt in (1, 1.0):
+        torch.manual_seed(0)
+        field = SDEField(lambda t, y: 0.0 * y, lambda t, y: torch.ones_like(y))
+        ends.append(solve(field, torch.zeros(3), [0.0, 4.0], solver=EulerMaruyama(), controller=Fixed(dt=dt)).ys[-1])
+    assert torch.equal(*ends)

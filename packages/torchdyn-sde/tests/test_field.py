@@ -364,3 +364,29 @@ def test_a_drift_that_is_not_finite_says_where():
 def test_names_work_at_the_front_door():
     problem = sde_problem("diagonal", "ito", 3)
     assert bool(solved(problem, "sde.srk").ys.isfinite().all())
+
+
+def test_a_solve_that_goes_on_asks_about_a_given_path_anew():
+    path = BrownianPath(0.0, 2.0, (1, 1), seed=3, dtype=D, grid=0.1)
+    field = SDEField(lambda t, y: 0.0 * y, lambda t, y: torch.ones_like(y)).driven_by(path)
+    options = {"solver": EulerMaruyama(), "controller": Fixed(steps=10)}
+    first = solve(field, torch.zeros(1, 1, dtype=D), [0.0, 1.0], **options)
+    end = solve(field, first.final, [1.0, 1.5], **options).ys[-1]
+    zero, late = torch.tensor(0.0, dtype=D), torch.tensor(1.5, dtype=D)
+    torch.testing.assert_close(end, path(zero, late), rtol=1e-11, atol=1e-12)
+
+
+def test_what_a_field_declares_is_tried_before_a_solve_is_compiled():
+    wrong = SDEField(lambda t, y: -y, lambda t, y: 1.0 + y, noise="additive")
+    for _ in range(2):
+        with pytest.raises(IncompatibleError, match="depends on the state"):
+            solve(wrong, torch.ones(3), [0.0, 1.0], solver=ShARK(), controller=STEPS, compile="require")
+
+
+def test_shapes_that_say_no_noise_are_told():
+    scalar = SDEField(lambda t, y: 0.0 * y, lambda t, y: y, noise="scalar")
+    with pytest.raises(ShapeError, match="times of their own"):
+        solve(scalar, torch.ones(4), [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS, per_sample=True)
+    row = SDEField(lambda t, y: 0.0 * y, lambda t, y: torch.ones(3), noise="additive")
+    with pytest.raises(ShapeError, match=r"wanted y's shape \(\)"):
+        solve(row, torch.ones(()), [0.0, 1.0], solver=EulerMaruyama(), controller=STEPS)

@@ -11,6 +11,7 @@ from torchdyn_core import (
     Fixed,
     GradientError,
     IncompatibleError,
+    Path,
     Reversible,
     solve,
 )
@@ -199,3 +200,28 @@ def test_the_compiled_stochastic_adjoint_is_the_eager_one():
         for compile in (False, "require")
     )
     torch.testing.assert_close(compiled, eager, rtol=1e-9, atol=1e-11)
+
+
+class Swing(Path):
+    """A path with a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = torch.nn.Parameter(torch.tensor(0.7, dtype=DTYPE))
+
+    def forward(self, ta, tb):
+        return (self.size * (tb.sin() - ta.sin())).reshape(1, 1)
+
+
+def test_gradients_to_what_a_path_holds_are_exact_or_refused():
+    path = Swing()
+    field = SDEField(lambda t, y: 0.0 * y, lambda t, y: y, interpretation="stratonovich").driven_by(path)
+    options = {"solver": Heun(), "controller": Fixed(steps=200)}
+    y0 = torch.ones(1, 1, dtype=DTYPE)
+    for adjoint in (Direct(), Checkpointed()):
+        end = solve(field, y0, [0.0, 1.0], adjoint=adjoint, **options).ys[-1]
+        turned = torch.tensor(1.0, dtype=DTYPE).sin()
+        want = turned * (0.7 * turned).exp()
+        torch.testing.assert_close(torch.autograd.grad(end.sum(), path.size)[0], want, rtol=1e-4, atol=0.0)
+    with pytest.raises(IncompatibleError, match="what the path holds"):
+        solve(field, y0, [0.0, 1.0], adjoint=Backsolve(), **options)

@@ -75,6 +75,10 @@ class VectorField(nn.Module):
         """
         return self
 
+    def resumed(self, t0: Tensor, t1: Tensor) -> VectorField:
+        """The field, which an earlier solve began, as a solve that goes on from `t0` to `t1` takes it."""
+        return self
+
     def breakpoints(self, t0: Tensor, t1: Tensor) -> Tensor | None:
         """Times at which the field jumps, `(K,)` or `(K, B)`: steps end there. Times outside the span are left out."""
         return None

@@ -240,12 +240,13 @@ def _check_control(solver: Any, controller: Any) -> None:
 
 def _begun(field: Any, parts: tuple[Any, ...], times: Tensor, y0: Tree, resume: Final | None, layout: Any) -> Any:
     """The field of this solve; a solve that goes on keeps what the first one drew."""
+    # on autograd's graph: what a field makes of its times has a gradient to them
+    t0, t1 = (time if layout.shared else layout.rows(time) for time in (times[0], times[-1]))
     if resume is not None and resume.field[0] is field:
-        return resume.field[1]
+        begun = resume.field[1]
+        return begun.stepped_by(*parts).resumed(t0, t1) if isinstance(begun, VectorField) else begun
     begun = field
     if isinstance(field, VectorField):
-        # on autograd's graph: what a field makes of its times has a gradient to them
-        t0, t1 = (time if layout.shared else layout.rows(time) for time in (times[0], times[-1]))
         begun = field.stepped_by(*parts).begin(t0, t1, y0)
         if not isinstance(begun, VectorField):
             raise IncompatibleError(

@@ -83,6 +83,9 @@ class Solver(ABC):
     def check(self, field: VectorField, y: Tree) -> None:  # noqa: B027 - most methods take any field
         """Raise `IncompatibleError` for a field that the method cannot step, by its values (noise type, parts)."""
 
+    def meet(self, field: BoundField, t0: Tensor, y0: Tree) -> None:  # noqa: B027 - most methods take fields as they are
+        """Look at a field with real values, before a solve with it is compiled: where it is traced there are none."""
+
     @abstractmethod
     def init(self, field: BoundField, t0: Tensor, t1: Tensor, y0: Tree) -> State:
         """The state to start from at `t0`, heading for `t1`, the end of the solve. Rebuilds the cache at any time."""

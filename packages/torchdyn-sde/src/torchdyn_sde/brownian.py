@@ -25,6 +25,10 @@ Area = Literal["none", "space-time", "space-time-time"]
 AREAS: tuple[Area, ...] = ("none", "space-time", "space-time-time")
 _SCALES = (1.0, -math.sqrt(1 / 12), math.sqrt(1 / 720))
 _LEVELS = 28
+_LEVELS_DRAWN = 24
+"""Of a solve's own path: what step-size control may want to see is not known."""
+_ROOM = 2**10
+"""Most cells that a compiled interval has room for."""
 _SLACK = 1e-9
 """How far beyond its span, as a part of it, a path may be asked: times were computed with rounding."""
 
@@ -138,6 +142,8 @@ class BrownianPath(Path):
             self.register_buffer(name, value)
         self.grid = None if self.borders is not None else grid
         self._start_keyed = False
+        gridded = grid is not None and not tracing() and not t0.is_meta
+        self._most = self.cells.count(self.t1) if gridded else 0
         self._blocks = Blocks()
 
     @staticmethod
@@ -148,7 +154,9 @@ class BrownianPath(Path):
         """
         path = BrownianPath(0.0, 1.0, (), dtype=torch.float64 if dtype is torch.float64 else torch.float32)
         path.shape, path.area, steps = None, plan.area, plan.steps
-        grid = None if steps is None else next(g for g in (steps.steps, steps.dt, steps.grid) if g is not None)
+        length = None if steps is None or steps.dt is None else float(steps.dt)  # a whole number would be one of cells
+        grid = None if steps is None else next(g for g in (steps.steps, length, steps.grid) if g is not None)
+        path.levels = _LEVELS_DRAWN
         path._hold(t0.detach(), t1.detach(), path.seed, grid)
         path._start_keyed = steps is not None and not plan.divided
         return path
@@ -173,18 +181,32 @@ class BrownianPath(Path):
             )
         self._check_within(t0, t1)
         steps = plan.steps
-        if (
-            self.shape is None
-            or steps is None
-            or plan.divided
-            or not smooth
-            or steps.jump_ts is not None
-            or not self._meets(steps, t0, t1)
-        ):
+        if self.shape is None:
+            return self
+        others = self._keyed(False, steps, t0, t1)
+        if steps is None or plan.divided or not smooth or steps.jump_ts is not None:
+            return others
+        return others._keyed(others._meets(steps, t0, t1), steps, t0, t1)
+
+    def _keyed(self, by_start: bool, steps: Fixed | None, t0: Tensor, t1: Tensor) -> BrownianPath:
+        """The path that knows the noise of a step by where it begins, or not, and how many cells a step may span."""
+        most = self._most and self._spanned(steps, t0, t1)
+        if by_start is self._start_keyed and most == self._most:
             return self
         kept = shallow_copy(self)
-        kept._start_keyed, kept._blocks = True, Blocks()
+        kept._start_keyed, kept._blocks, kept._most = by_start, Blocks(), most
         return kept
+
+    def _spanned(self, steps: Fixed | None, t0: Tensor, t1: Tensor) -> int:
+        """How many cells an interval may have between those of its ends."""
+        count = self.cells.count(self.t1)
+        if steps is None or tracing():
+            return count
+        if steps.grid is not None:
+            longest = float(torch.as_tensor(steps.grid, dtype=torch.float64).diff().abs().max())
+        else:
+            longest = float(steps.dt or ((t1 - t0).abs().max() / (steps.steps or 1)))
+        return min(count, math.ceil(longest / self.cells.shortest()))
 
     def _meets(self, steps: Fixed, t0: Tensor, t1: Tensor) -> bool:
         """Whether each step of a solve is a cell, so that nothing within cells is asked about."""
@@ -305,18 +327,28 @@ class BrownianPath(Path):
         once = torch.where(same[:-1, None, None], 0.0, second.weight[:-1])
         parts = [first, second._replace(weight=torch.cat((once, second.weight[-1:])))]
         gap = ends[1].cell - ends[0].cell
-        if _blind(gap):  # how many cells lie between cannot be seen; the noise of a step that is longer is none
-            parts[0] = first._replace(weight=first.weight * torch.where(gap > 1, torch.nan, 1.0))
+        if _blind(gap):  # how many cells lie between cannot be seen: room is made for all that there may be
+            if self._most > _ROOM:
+                raise IncompatibleError(
+                    f"a compiled interval may span {self._most} cells of the path's grid; wanted a coarser grid, none, "
+                    "or a solve that is not compiled"
+                )
+            if self._most > 1:
+                parts.append(self._between(a, b, ends[0].cell, gap, self._most))
         elif bool((gap > 1).any()):
-            parts.append(self._between(a, b, ends[0].cell, gap))
+            parts.append(self._between(a, b, ends[0].cell, gap, int(gap.max())))
         return Nodes(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
-    def _between(self, a: Tensor, b: Tensor, first: Tensor, gap: Tensor) -> Nodes:
-        """The cells that lie within the interval."""
-        steps = torch.arange(1, int(gap.max()), device=a.device).reshape(-1, *(1,) * a.dim())
+    def _between(self, a: Tensor, b: Tensor, first: Tensor, gap: Tensor, most: int) -> Nodes:
+        """The cells that lie within the interval, up to a number of them."""
+        steps = torch.arange(1, most + 1, device=a.device).reshape(-1, *(1,) * a.dim())
         seen = self.cells.at(first + steps, a, b)
         weight = torch.where((steps < gap)[:, None, None], whole(seen.a, seen.b, self._count), 0.0)
         return Nodes(seen.cell, torch.zeros_like(seen.cell), weight)
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)  # type: ignore[no-untyped-call]
+        self._blocks = Blocks()  # which were drawn with another seed
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Times stay float64 and seeds whole numbers: of what modules do to their tensors only the device counts."""

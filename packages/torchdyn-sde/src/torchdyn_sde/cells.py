@@ -48,6 +48,7 @@ class Cells:
             first, last = x.floor(), (y.ceil() - 1.0)
             last = torch.maximum(first, last)
             return Located(first.long(), x - first, y - first), Located(last.long(), x - last, y - last)
+        a, b = self._snapped(a), self._snapped(b)
         return self._listed(a, b, right=True), self._listed(a, b, right=False)
 
     def starting(self, a: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,6 +57,7 @@ class Cells:
             x = self._places(a)
             index = x.floor()
             return index.long(), x - index
+        a = self._snapped(a)
         located = self._listed(a, a, right=True)
         return located.cell, located.a
 
@@ -65,11 +67,17 @@ class Cells:
             return len(self.borders) - 1
         return max(1, int(self._places(end).ceil().max()))
 
+    def shortest(self) -> float:
+        """The length of the shortest one."""
+        lengths = self.length if self.borders is None else self.borders.diff()
+        assert lengths is not None
+        return float(lengths.abs().min())
+
     def at(self, index: Tensor, a: Tensor, b: Tensor) -> Located:
         """The interval from `a` to `b` as given cells see it."""
         if self.borders is None:
             return Located(index, self._places(a) - index, self._places(b) - index)
-        return self._seen(index, a, b)
+        return self._seen(index, self._snapped(a), self._snapped(b))
 
     def to(self, device: torch.device) -> Cells:
         """The same on another device."""
@@ -81,6 +89,18 @@ class Cells:
         x = (t - self.origin) / torch.where(self.length == 0, 1.0, self.length)
         near = x.round()
         return torch.where((x - near).abs() <= _SNAP * near.abs().clamp(min=1.0), near, x)
+
+    def _snapped(self, t: Tensor) -> Tensor:
+        """A time that is a border up to rounding, as the border."""
+        borders = self.borders
+        assert borders is not None
+        direction = torch.where(borders[-1] >= borders[0], 1.0, -1.0)
+        asked = (direction * t).reshape(-1)
+        above = torch.searchsorted(direction * borders, asked).clamp(1, len(borders) - 1)
+        low, high = (direction * borders.index_select(0, place) for place in (above - 1, above))
+        slack = _SNAP * torch.maximum(high - low, torch.maximum(low.abs(), high.abs()))
+        asked = torch.where((asked - low).abs() <= slack, low, torch.where((asked - high).abs() <= slack, high, asked))
+        return direction * asked.reshape(t.shape)
 
     def _listed(self, a: Tensor, b: Tensor, right: bool) -> Located:
         borders = self.borders

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self
 
+import torch
 from torch import Tensor
 
 from torchdyn_core import (
@@ -14,11 +15,13 @@ from torchdyn_core import (
     IncompatibleError,
     OptionError,
     Path,
+    ShapeError,
     Solver,
     StepController,
     VectorField,
 )
 from torchdyn_core.field import real_dtype
+from torchdyn_core.leaves import reach
 from torchdyn_core.tree import Tree, leaves
 from torchdyn_sde.brownian import AREAS, Area, BrownianIncrement, BrownianPath, Plan
 from torchdyn_sde.conversion import CorrectedDrift
@@ -96,11 +99,19 @@ class SDEField(VectorField):
         self.interpretation = interpretation
         self.path: Path | None = None
         self._plan = Plan()
+        self._direction: Tensor | None = None
+        self.converts = self._trusted = False
         self.tried: list[bool] = []
+        self.met: set[object] = set()
 
     @property
     def revisits_rejected(self) -> bool:  # type: ignore[override]
-        """Whether step-size control has to end a step wherever a rejected one did: where noises do not commute."""
+        """Whether step-size control has to end a step wherever a rejected one did: where noises need not commute.
+
+        Those of entries commute where the diffusion is elementwise, which only methods that rest on it try.
+        """
+        if self.noise.elementwise:
+            return not self._trusted
         return not (self.noise.commutes or self.noise.constant)
 
     def driven_by(self, path: Path) -> Self:
@@ -122,13 +133,21 @@ class SDEField(VectorField):
             return self
         if self.noise.constant:
             return self.replace(interpretation=interpretation)
-        drift = CorrectedDrift(self.drift, self.diffusion, self.noise, factor)
+        drift = CorrectedDrift(self.drift, self.diffusion, self.noise, factor, self._direction)
         return self.replace(drift=drift, interpretation=interpretation)
 
     def stepped_by(self, solver: Solver, controller: StepController, adjoint: Adjoint) -> Self:
         area: Area = getattr(solver, "area", "none")
         steps, divided = controller if isinstance(controller, Fixed) else None, getattr(solver, "divides_steps", False)
+        converts = isinstance(self.drift, CorrectedDrift)
         if isinstance(adjoint, Backsolve):
+            converts = converts or self.interpretation == "ito"
+            held = [] if self.path is None or isinstance(self.path, BrownianPath) else reach(self.path).leaves
+            if any(leaf.requires_grad for leaf in held):
+                raise IncompatibleError(
+                    "adjoint='backsolve' gives no gradient to what the path holds; adjoint='checkpointed' and "
+                    "adjoint='direct' do"
+                )
             back = adjoint.solver or solver.backwards()
             if not getattr(back, "serves_adjoint", False):
                 raise IncompatibleError(
@@ -139,24 +158,35 @@ class SDEField(VectorField):
             area, divided = max(area, getattr(back, "area", "none"), key=AREAS.index), True
             if adjoint.controller is not None:
                 steps = None  # backwards the path is asked about other steps than forwards, which may be longer
-        return self.replace(_plan=Plan(area, steps, divided), tried=[])
+        trusted = bool(getattr(solver, "commuting", False))
+        return self.replace(_plan=Plan(area, steps, divided), converts=converts, _trusted=trusted, tried=[])
 
     def begin(self, t0: Tensor, t1: Tensor, y0: Tree) -> Self:
         if t0.requires_grad or t1.requires_grad:
             raise IncompatibleError(
                 "ts requires grad, and a Brownian path has no derivative by time; wanted times without: ts.detach()"
             )
-        plan = self._plan
+        plan, direction = self._plan, torch.where(t1 >= t0, 1.0, -1.0)
+        drift = self.drift.directed(direction) if isinstance(self.drift, CorrectedDrift) else self.drift
+        begun = self.replace(_direction=direction, drift=drift)
         if self.path is None:
-            return self.replace(path=BrownianPath.drawn(t0, t1, real_dtype(leaves(y0)[0]), plan))
+            return begun.replace(path=BrownianPath.drawn(t0, t1, real_dtype(leaves(y0)[0]), plan))
         if isinstance(self.path, BrownianPath):
-            return self.replace(path=self.path.begun(t0, t1, plan, self.breakpoints(t0, t1) is None))
+            return begun.replace(path=self.path.begun(t0, t1, plan, self.breakpoints(t0, t1) is None))
         if plan.area != "none":
             raise IncompatibleError(
                 f"{type(self.path).__name__} gives increments alone, and the method asks for {plan.area} areas; wanted "
                 f"a BrownianPath(..., area={plan.area!r})"
             )
-        return self
+        return begun
+
+    def resumed(self, t0: Tensor, t1: Tensor) -> Self:
+        direction = torch.where(t1 >= t0, 1.0, -1.0)
+        drift = self.drift.directed(direction) if isinstance(self.drift, CorrectedDrift) else self.drift
+        begun, path = self.replace(_direction=direction, drift=drift), self.path
+        if isinstance(path, BrownianPath) and path.shape is not None:  # of the user's, who may ask about it elsewhere
+            return begun.replace(path=path.begun(t0, t1, self._plan, self.breakpoints(t0, t1) is None))
+        return begun
 
     def increment(self, t0: Tensor, t1: Tensor, y: Tree, g: Tree) -> BrownianIncrement:
         """What is known of the noise in a step, once the field has begun: increment and areas.
@@ -169,7 +199,13 @@ class SDEField(VectorField):
         """
         path = self.path
         if isinstance(path, BrownianPath):
-            return path.increment(t0, t1, self.noise.shape(y, g))
+            shape = self.noise.shape(y, g)
+            if t0.dim() and any(size[:1] != t0.shape for size in shape.sizes):
+                raise ShapeError(
+                    f"the noise has shape {[tuple(size) for size in shape.sizes]} and rows have times of their own; "
+                    f"wanted a noise for each of {len(t0)} rows: a state of shape (rows, ..., d)"
+                )
+            return path.increment(t0, t1, shape)
         assert path is not None, "a solve gives its field a path when it begins"
         return BrownianIncrement(path(t0, t1))
 

@@ -115,4 +115,5 @@ class NodeNoise(NamedTuple):
         made = [number.reshape(len(node), *size) for number in found[: self.functions]]
         if not self.antithetic:
             return made
-        return [torch.cat((number[:, :half], -number[:, :half]), 1) for number in made]
+        # counters of the second half are those of the first one; nodes are its own, where rows have times of their own
+        return [torch.cat((number[:, :half], -number[:, half:]), 1) for number in made]

@@ -163,10 +163,12 @@ class Additive(General):
     constant = True
 
     def fits(self, y: Tensor, g: Tensor) -> bool:
-        return g.shape == y.shape or super().fits(y, g)
+        # of a state without axes its own shape alone: a row of factors could be either
+        return g.shape == y.shape or (y.dim() > 0 and super().fits(y, g))
 
     def wanted(self, y: Tensor) -> str:
-        return f"y's shape {tuple(y.shape)}, a factor for each entry, or {super().wanted(y)}"
+        own = f"y's shape {tuple(y.shape)}, a factor for each entry"
+        return f"{own}, or {super().wanted(y)}" if y.dim() else own
 
     def _shape(self, y: list[Tensor], g: list[Tensor], spec: object) -> NoiseShape:
         if all(a.shape == b.shape for a, b in zip(y, g, strict=True)):

@@ -12,7 +12,7 @@ from torchdyn_core.field import cast, real_dtype
 from torchdyn_core.tracing import tracing
 from torchdyn_core.tree import Tree, align, leaves, tree_map
 from torchdyn_sde.brownian import Area, BrownianIncrement
-from torchdyn_sde.declared import check_additive, check_commutes
+from torchdyn_sde.declared import check_additive, check_commutes, check_rows
 from torchdyn_sde.field import Interpretation, SDEField
 
 if TYPE_CHECKING:
@@ -121,8 +121,20 @@ class SDESolver(Solver):
         with torch.no_grad():
             if source.noise.constant:
                 check_additive(diffusion, y)
-            elif self.commuting:
+                return
+            if self.commuting:
                 check_commutes(source.noise, diffusion, y, type(self).__name__)
+            if source.converts:
+                check_rows(diffusion, y, "what makes Ito's drift of Stratonovich's, or the other way round,")
+            elif self.commuting:
+                check_rows(diffusion, y, type(self).__name__)
+
+    def meet(self, field: BoundField, t0: Tensor, y0: Tree) -> None:
+        source = source_of(field)
+        key = type(self), source.converts, *((leaf.shape, leaf.dtype) for leaf in leaves(y0))
+        if key not in source.met:
+            self.try_declared(field, t0, y0)
+            source.met.add(key)
 
     def interpolate(self, theta: Tensor, t0: Tensor, t1: Tensor, y0: Tree, y1: Tree, dense: Tree) -> Tree:
         def between(start: Tensor, end: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ class Compiled(Driver):
             _check_ground(problem)
             if tape is not None:
                 raise IncompatibleError("the adjoint keeps steps on a tape of its own, which compiled loops do not")
+            problem.solver.meet(problem.field, problem.layout.rows(problem.span.start), problem.y0)
             task, inputs = run.laid_out(problem)
             found = configuration(task, inputs), task
             if refused(*found) and not self._require:

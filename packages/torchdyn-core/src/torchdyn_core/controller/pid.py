@@ -219,7 +219,7 @@ class PID(StepController):
         dt = tried * factor
         dt = where(accept & cut, maximum(dt, control.dt), dt)  # a step cut short says nothing against the next one
         if type(control) is not PIDState:
-            dt = _rounded(dt)
+            dt = where(accept, _rounded(dt), dt) if ahead else _rounded(dt)  # half of a step ends at its middle
         exhausted = negate(accept) & (tried <= self.dt_min)
         if full is not None:
             exhausted = exhausted | full

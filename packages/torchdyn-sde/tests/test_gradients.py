@@ -25,6 +25,7 @@ from torchdyn_sde import (
     Midpoint,
     Milstein,
     ReversibleHeun,
+    SDEField,
     ShARK,
     SlowRK,
     SPaRK,

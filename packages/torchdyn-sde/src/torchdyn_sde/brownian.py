@@ -143,7 +143,7 @@ class BrownianPath(Path):
         self.grid = None if self.borders is not None else grid
         self._start_keyed = False
         gridded = grid is not None and not tracing() and not t0.is_meta
-        self._most = self.cells.count(self.t1) if gridded else 0
+        self._most = self._total = self.cells.count(self.t1) if gridded else 0
         self._blocks = Blocks()
 
     @staticmethod
@@ -190,7 +190,7 @@ class BrownianPath(Path):
 
     def _keyed(self, by_start: bool, steps: Fixed | None, t0: Tensor, t1: Tensor) -> BrownianPath:
         """The path that knows the noise of a step by where it begins, or not, and how many cells a step may span."""
-        most = self._most and self._spanned(steps, t0, t1)
+        most = self._total and self._spanned(steps, t0, t1)
         if by_start is self._start_keyed and most == self._most:
             return self
         kept = shallow_copy(self)
@@ -199,14 +199,13 @@ class BrownianPath(Path):
 
     def _spanned(self, steps: Fixed | None, t0: Tensor, t1: Tensor) -> int:
         """How many cells an interval may have between those of its ends."""
-        count = self.cells.count(self.t1)
         if steps is None or tracing():
-            return count
+            return self._total
         if steps.grid is not None:
             longest = float(torch.as_tensor(steps.grid, dtype=torch.float64).diff().abs().max())
         else:
             longest = float(steps.dt or ((t1 - t0).abs().max() / (steps.steps or 1)))
-        return min(count, math.ceil(longest / self.cells.shortest()))
+        return min(self._total, math.ceil(longest / self.cells.shortest()))
 
     def _meets(self, steps: Fixed, t0: Tensor, t1: Tensor) -> bool:
         """Whether each step of a solve is a cell, so that nothing within cells is asked about."""

@@ -19,7 +19,6 @@ from torchdyn_core.tree import flatten, leaves, unflatten
 __all__ = ["CompiledSuite"]
 
 CASES = ("adaptive", "fixed", "jump", "per sample", "tree")
-TOLERANCE = 1e-6
 
 
 class CompiledSuite(ProblemSuite, suite=True):
@@ -27,9 +26,11 @@ class CompiledSuite(ProblemSuite, suite=True):
 
     Attributes:
         compiles: Whether solves of its problems compile; where they do not, that is not tried.
+        tolerance: Of adaptive steps.
     """
 
     compiles: ClassVar[bool] = True
+    tolerance: ClassVar[float] = 1e-6
 
     @pytest.mark.parametrize("case", CASES)
     def test_compiled_solves_are_eager_ones(self, case: str) -> None:
@@ -71,7 +72,11 @@ class CompiledSuite(ProblemSuite, suite=True):
         solver = in_double(self.make())
         adapts = solver.has_error_estimate and case != "fixed"
         jumps = [problem.t0 + 0.6 * (problem.t1 - problem.t0)] if case == "jump" else None
-        control = PID(rtol=TOLERANCE, atol=TOLERANCE, jump_ts=jumps) if adapts else Fixed(steps=STEPS, jump_ts=jumps)
+        control = (
+            PID(rtol=self.tolerance, atol=self.tolerance, jump_ts=jumps)
+            if adapts
+            else Fixed(steps=STEPS, jump_ts=jumps)
+        )
         spec = flatten(problem.y0)[1]
 
         def outcome(compile: bool | str) -> tuple[Solution, list[Tensor]]:
@@ -87,7 +92,7 @@ class CompiledSuite(ProblemSuite, suite=True):
         same = agree_on_steps(compiled, eager, fixed=not adapts)
         assert torch.equal(compiled.valid, eager.valid)
         # the state is rounded by 1e-16, an error estimate of 1e-6 thus by 1e-10 of itself, and so are step sizes
-        bound = 1e-12 if not adapts else 1e-9 if same else 10 * TOLERANCE
+        bound = 1e-12 if not adapts else 1e-9 if same else 10 * self.tolerance
         for a, b in zip(leaves(compiled.ys), leaves(eager.ys), strict=True):
             torch.testing.assert_close(a, b, rtol=bound, atol=bound)
         for a, b in zip(found, wanted, strict=True):

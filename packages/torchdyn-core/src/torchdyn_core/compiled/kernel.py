@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from torchdyn_core.compiled import elementary, products
+from torchdyn_core.compiled.loop_memory import VERSION, kept_between_rounds
 from torchdyn_core.compiled.reals import from_reals, in_reals, to_reals
 from torchdyn_core.compiled.trust import Differs, agree
 from torchdyn_core.errors import IncompatibleError
@@ -26,7 +27,7 @@ OPTIONS: dict[str, Any] = {
     "memory_planning": False,  # a user may have asked for it, and in loops it lets one round overwrite another's
     # torch keeps on disk what it compiled from operators that it knows to be given by their inputs alone; so are loops
     # over graphs of such operators, which are a part of the key
-    "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": ""},
+    "unsafe_marked_cacheable_functions": {"torch.ops.higher_order.while_loop": VERSION},
 }
 
 aten = torch.ops.aten
@@ -179,7 +180,8 @@ class Kernel:
             node.meta.pop("val", None)
         self.complex = any(self._taken) or any(self._given)
         self._literals = (*literals, *own)
-        with torch.autocast("cpu", enabled=False):  # the graph has all casts that there are to be
+        # the graph has all casts that there are to be
+        with torch.autocast("cpu", enabled=False), kept_between_rounds():
             self._call: Any = compile_fx(graph, [*taken, *map(shadows.constant, own)], config_patches=options)
 
     def _on_reals(self, function: Callable[..., Sequence[Tensor]], reals: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -346,7 +346,7 @@ class BrownianPath(Path):
         return Nodes(seen.cell, torch.zeros_like(seen.cell), weight)
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
-        super()._load_from_state_dict(*arguments, **options)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(*arguments, **options)
         self._blocks = Blocks()  # which were drawn with another seed
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -64,7 +64,10 @@ VERSION = f"1-{hashlib.sha256(_SOURCE.encode()).hexdigest()[:8]}"
 _ALLOCATES = "aoti_torch_empty_strided("
 
 
-class _Wrapper(CppWrapperCpu):
+_Untyped: Any = CppWrapperCpu  # its methods have no types
+
+
+class _Wrapper(_Untyped):  # type: ignore[misc]
     """Torch's writer of C++ around kernels; within loops, allocations are taken from what the loop keeps."""
 
     def __init__(self) -> None:
@@ -89,7 +92,7 @@ class _Wrapper(CppWrapperCpu):
 
     def make_allocation(self, name: str, device: Any, *args: Any, **kwargs: Any) -> str:
         before = len(self.wrapper_call._lines)
-        made = super().make_allocation(name, device, *args, **kwargs)
+        made: str = super().make_allocation(name, device, *args, **kwargs)
         kept = self._kept.get(id(self.get_codegened_graph()))
         if kept is not None and device.type == "cpu":
             self._take(kept, self.wrapper_call._lines, before)

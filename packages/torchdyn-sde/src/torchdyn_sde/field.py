@@ -43,6 +43,9 @@ class SDEField(VectorField):
     repeats a solve. `driven_by(path)` takes a path of yours. With decreasing times the same path is run through
     backwards, and Ito's sense is that of the direction in which the solve goes.
 
+    A report between the ends of a step lies on the straight line between them, and spreads less than the solution does
+    there: a controller with `jump_ts=ts[1:-1]` has steps end at the reports.
+
     Arguments:
         drift: `f(t, y)`, or `f(t, y, args)`: a tree like `y`.
         diffusion: `g(t, y)`, or `g(t, y, args)`.

@@ -135,7 +135,9 @@ def _compared(kind: str, gradient: bool, fast: bool, targets: dict[str, float]) 
         )
         for name in calls
     }
-    named, nets = ("Euler-Maruyama", "nets") if kind == "euler" else ("SRK", "drift, 4 diffusions 1-8-1")
+    named, nets = (
+        ("Euler-Maruyama", "nets") if kind == "euler" else ("SRK", f"drift, {SIZE} diffusions 1-{WIDTH // SIZE}-1")
+    )
     done = "training step" if gradient else "forward"
     what = f"SDE, {SIZE}-{WIDTH}-{SIZE} {nets}, batch {ROWS_OF_STATE}, {named}, {done}"
     return [

@@ -1,6 +1,7 @@
 """What a round of a compiled loop has allocated serves the following rounds, and never what somebody still holds."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -77,6 +78,21 @@ def test_results_outlive_the_loop_and_the_next_call():
     assert torch.equal(first, copy) and not torch.equal(made(torch.tensor(3), 2 * x)[1], copy)
 
 
+def repeated(body, *start):
+    """A loop as torch has it, of a body that need not end in copies, as those of solves do."""
+    graphs = [make_fx(function)(*start) for function in (lambda left, x: left > 0, body)]
+    shadows = Shadows()
+    fakes = [shadows.of(tensor, [False] * tensor.dim()) for tensor in start]
+    return Kernel(lambda *tensors: while_loop_op(*graphs, tensors, ()), shadows, fakes)
+
+
+def followed(body, left, x):
+    """What its rounds come to."""
+    while left > 0:
+        left, x = body(left, x)
+    return x
+
+
 @COMPILES
 def test_what_a_view_of_is_carried_is_held():
     """A product leaves each round as a view of the buffer that it was written to."""
@@ -87,15 +103,43 @@ def test_what_a_view_of_is_carried_is_held():
 
     torch.manual_seed(0)
     start = torch.tensor(7), torch.rand(576) / 6
-    with torch.no_grad():
-        graphs = [make_fx(function)(*start) for function in (lambda left, x: left > 0, body)]
-        shadows = Shadows()
-        fakes = [shadows.of(tensor, [False] * tensor.dim()) for tensor in start]
-        kernel = Kernel(lambda *tensors: while_loop_op(*graphs, tensors, ()), shadows, fakes)
-    wanted = start
-    for _ in range(7):
-        wanted = body(*wanted)
-    torch.testing.assert_close(kernel(*start)[1], wanted[1])
+    torch.testing.assert_close(repeated(body, *start)(*start)[1], followed(body, *start))
+
+
+@COMPILES
+def test_sizes_that_change_from_round_to_round_have_memory_of_their_own(monkeypatch):
+    monkeypatch.setattr(torch._dynamo.config, "capture_dynamic_output_shape_ops", True)
+
+    def body(left, x):
+        some = (x > left).nonzero().squeeze(1)  # more of them in each round
+        return left - 1, x.index_add(0, some.flip(0).cumsum(0) % 100, x.index_select(0, some).cumsum(0))
+
+    start = torch.tensor(90), torch.arange(100.0)
+    torch.testing.assert_close(repeated(body, *start)(*start)[1], followed(body, *start))
+
+
+@COMPILES
+def test_threads_may_run_one_loop_at_once():
+    x = torch.eye(16) / 2
+    made = compiled(summed_up, x)
+    one, two = (made(torch.tensor(2000), factor * x)[1] for factor in (1.0, 1.1))
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda factor: made(torch.tensor(2000), factor * x)[1], [1.0, 1.1] * 8))
+    assert all(torch.equal(f, wanted) for f, wanted in zip(found, [one, two] * 8, strict=True))
+
+
+@COMPILES
+def test_a_loop_of_sizes_that_are_symbols_serves_them_all():
+    shadows, x = Shadows(), torch.rand(40, 16)
+    fakes = [shadows.of(torch.tensor(9), []), shadows.of(x, [True, False])]
+
+    def step(left, x):
+        return [left - 1, (x @ x.t()).sin() @ x / 400.0]
+
+    made = loop(lambda left, x: left > 0, step, shadows, fakes, [], [])
+    for rows in (40, 7, 40, 300):
+        x = torch.rand(rows, 16)
+        torch.testing.assert_close(made(torch.tensor(5), x)[1], followed(step, torch.tensor(5), x))
 
 
 def test_other_compilers_write_as_they_did(monkeypatch):

@@ -11,6 +11,8 @@ Large tensors are allocated as ever. They take longer to fill than to allocate, 
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,15 +43,17 @@ static inline AOTITorchError aoti_torch_torchdyn_kept(
         return aoti_torch_empty_strided(ndim, sizes, strides, dtype, device_type, device_index, out);
     if (place >= kept.size()) kept.resize(place + 1);
     for (auto& tensor : kept[place].tensors) {
-        if (tensor.get() == nullptr) {
-            AtenTensorHandle made;
-            AOTI_TORCH_ERROR_CODE_CHECK(
-                aoti_torch_empty_strided(ndim, sizes, strides, dtype, device_type, device_index, &made));
-            tensor = RAIIAtenTensorHandle(made);
-        } else {
+        if (tensor.get() != nullptr) {
             const at::Tensor& held = *torch::aot_inductor::tensor_handle_to_tensor_pointer(tensor);
             if (held.use_count() != 1 || held.storage().use_count() != 1) continue;
+            // sizes may depend on what was computed, and are others in each round then
+            if (held.sizes() == at::IntArrayRef(sizes, ndim) && held.strides() == at::IntArrayRef(strides, ndim))
+                return aoti_torch_new_tensor_handle(tensor, out);
         }
+        AtenTensorHandle made;
+        AOTI_TORCH_ERROR_CODE_CHECK(
+            aoti_torch_empty_strided(ndim, sizes, strides, dtype, device_type, device_index, &made));
+        tensor = RAIIAtenTensorHandle(made);
         return aoti_torch_new_tensor_handle(tensor, out);
     }
     return aoti_torch_empty_strided(ndim, sizes, strides, dtype, device_type, device_index, out);
@@ -58,12 +62,19 @@ static inline AOTITorchError aoti_torch_torchdyn_kept(
 )
 
 # the number is that of the rewriting below
-VERSION = f"1-{hashlib.sha256(_SOURCE.encode()).hexdigest()[:8]}"
+VERSION = f"2-{hashlib.sha256(_SOURCE.encode()).hexdigest()[:8]}"
 """What torch's cache on disk tells loops by that were written in another way."""
 
 _ALLOCATES = "aoti_torch_empty_strided("
 
 
+class _Here(threading.local):
+    """Whether this thread has entered: what others compile meanwhile is written as ever."""
+
+    entered = False
+
+
+_here = _Here()
 _Untyped: Any = CppWrapperCpu  # its methods have no types
 
 
@@ -73,11 +84,11 @@ class _Wrapper(_Untyped):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._kept: dict[int, str] = {}  # the name of what a loop keeps, by the graphs of its condition and its body
-        self._places = 0
+        self._places: Counter[str] = Counter()  # how many tensors, by that name
 
     @staticmethod
     def create(*args: Any, **kwargs: Any) -> CppWrapperCpu:
-        return _Wrapper()
+        return _Wrapper() if _here.entered else CppWrapperCpu()
 
     def codegen_while_loop(self, while_loop: Any, stack_output: bool = False) -> None:
         if not self._kept:
@@ -103,8 +114,8 @@ class _Wrapper(_Untyped):  # type: ignore[misc]
         for index in range(since, len(lines)):
             line = lines[index]
             if isinstance(line, str) and _ALLOCATES in line:
-                lines[index] = line.replace(_ALLOCATES, f"aoti_torch_torchdyn_kept({kept}, {self._places}, ")
-                self._places += 1
+                lines[index] = line.replace(_ALLOCATES, f"aoti_torch_torchdyn_kept({kept}, {self._places[kept]}, ")
+                self._places[kept] += 1
 
 
 @contextmanager
@@ -113,11 +124,12 @@ def kept_between_rounds() -> Iterator[None]:
     common.init_backend_registration()
     cpu = common.device_codegens["cpu"]
     before = cpu.cpp_wrapper_codegen
-    if before is not CppWrapperCpu:  # another backend's: it is not ours to change
+    if before not in (CppWrapperCpu, _Wrapper):  # another backend's: it is not ours to change
         yield
         return
+    outer, _here.entered = _here.entered, True
     cpu.cpp_wrapper_codegen = _Wrapper
     try:
         yield
     finally:
-        cpu.cpp_wrapper_codegen = before
+        cpu.cpp_wrapper_codegen, _here.entered = before, outer

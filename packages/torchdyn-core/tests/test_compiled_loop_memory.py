@@ -107,9 +107,8 @@ def test_what_a_view_of_is_carried_is_held():
 
 
 @COMPILES
-def test_sizes_that_change_from_round_to_round_have_memory_of_their_own(monkeypatch):
-    monkeypatch.setattr(torch._dynamo.config, "capture_dynamic_output_shape_ops", True)
-
+@torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True)
+def test_sizes_that_change_from_round_to_round_have_memory_of_their_own():
     def body(left, x):
         some = (x > left).nonzero().squeeze(1)  # more of them in each round
         return left - 1, x.index_add(0, some.flip(0).cumsum(0) % 100, x.index_select(0, some).cumsum(0))

@@ -152,10 +152,3 @@ def test_other_compilers_write_as_they_did(monkeypatch):
     monkeypatch.setattr(cpu, "cpp_wrapper_codegen", other)
     with kept_between_rounds():
         assert cpu.cpp_wrapper_codegen is other
-
-
-@COMPILES
-def test_kernels_without_loops_are_untouched():
-    shadows, x = Shadows(), torch.rand(16, 16)
-    kernel = Kernel(lambda x: summed_up(x), shadows, [shadows.of(x, [False, False])])
-    torch.testing.assert_close(kernel(x)[0], summed_up(x)[0])

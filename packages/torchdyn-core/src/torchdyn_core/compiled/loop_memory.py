@@ -1,7 +1,7 @@
 """Memory of compiled loops: what a round has allocated serves the following rounds too.
 
 Torch's compiler allocates the intermediate tensors of a loop in every round and frees them within it. In small networks
-that takes as long as the arithmetic: blocks of some kilobytes are too large for the quick lists of an allocator, which
+that is a fifth of a training step: blocks of some kilobytes are too large for the quick lists of an allocator, which
 merges and splits them again each time. Here a tensor stays with the loop until it is done, and a round takes it up if
 nobody else holds it: what was carried to the next round, or a view of it, is still held, and is left alone.
 

@@ -34,7 +34,7 @@ class SolverSuite(StepSuite, CompiledSuite, OrderSuite, suite=True):
     Attributes:
         error_order: The error estimate shrinks as this power of the step size. Default: the solver's order, as that of
             an embedded method of one order less.
-        compiles: Whether a solve of the problem compiles; where it does not, that is not tried.
+        compiles: Whether compiled solves are tried: not where those of the problem do not compile.
 
     Example:
         >>> from torchdyn_core import Heun

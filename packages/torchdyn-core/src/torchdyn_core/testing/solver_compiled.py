@@ -25,7 +25,7 @@ class CompiledSuite(ProblemSuite, suite=True):
     """The part of `SolverSuite` that compiles.
 
     Attributes:
-        compiles: Whether solves of its problems compile; where they do not, that is not tried.
+        compiles: Whether compiled solves are tried: not where those of its problems do not compile.
         tolerance: Of adaptive steps.
     """
 
@@ -63,7 +63,7 @@ class CompiledSuite(ProblemSuite, suite=True):
     def _choose(self, usual: bool, case: str) -> None:
         """Skip what does not apply, or is not asked for."""
         solver = self.make()
-        skip_unless(self.compiles, solver, "does not compile")
+        skip_unless(self.compiles, solver, "is not compiled in this suite")
         skip_unless(solver.has_error_estimate or case != "adaptive", solver, "has no error estimate")
         skip_unless_tried(usual)
 
